@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# owngil_warnings: what every target of this project is compiled with. Presets turn warnings into
+# errors (CMAKE_COMPILE_WARNING_AS_ERROR); a user's `pip install` with a newer compiler does not.
+add_library(owngil_warnings INTERFACE)
+add_library(owngil::warnings ALIAS owngil_warnings)
+target_compile_options(owngil_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
