@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The guardian: parent of every template and worker, and the one who ends them.
+//
+// Processes: one beside each user's process that has a pool; started by ProcessHost with
+//   descriptor 3 a socket of control messages and 4 a pidfd of the user's process.
+// Threads: one. All signals are blocked for good, so a Ctrl-C at the terminal leaves it alone.
+// Lifetime: until the user's process dies, closes the socket or says `end`; then it kills all of
+//   its descendants. As a subreaper it inherits also those that hid behind a double fork.
+// Not: a supervisor. It starts what it is told to start, and says what died of what.
+#include "ipc/fd_passing.hpp"
+#include "runtime/command_block.hpp"
+#include "runtime/guardian_descendants.hpp"
+#include "runtime/spawn.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <fcntl.h>
+#include <exception>
+#include <poll.h>
+#include <string>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <unordered_map>
+#include <vector>
+
+namespace owngil::runtime {
+namespace {
+
+constexpr int kControlFd = 3;
+constexpr int kUserFd = 4;
+constexpr std::uint64_t kKibibyte = 1024;  // the unit of ru_maxrss
+
+// Descriptors that the user's process did not mark as to be closed on exec are not ours to keep.
+void close_inherited() {
+  constexpr unsigned first = kUserFd + 1;
+  if (::syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+  const long limit = ::sysconf(_SC_OPEN_MAX);  // before Linux 5.9
+  for (int fd = first; fd < limit; ++fd) ::close(fd);
+}
+
+class Guardian {
+ public:
+  explicit Guardian(int child_signals) : child_signals_(child_signals) {}
+
+  // Returns when nobody is left to work for.
+  void run() {
+    for (;;) {
+      pollfd watched[] = {
+          {kControlFd, static_cast<short>(POLLIN | (unsent_.empty() ? 0 : POLLOUT)), 0},
+          {kUserFd, POLLIN, 0},
+          {child_signals_, POLLIN, 0},
+      };
+      if (::poll(watched, std::size(watched), -1) < 0) {
+        if (errno == EINTR) continue;
+        return;
+      }
+      if (watched[1].revents != 0) return;
+      if (watched[2].revents != 0) reap();
+      if ((watched[0].revents & (POLLIN | POLLHUP)) != 0 && !obey()) return;
+      send_unsent();
+      if (peer_gone_) return;
+    }
+  }
+
+ private:
+  struct Unsent {
+    ipc::ControlHeader header;
+    std::string text;
+  };
+
+  // False: it is time to end.
+  bool obey() {
+    for (;;) {
+      ipc::ControlMessage order;
+      switch (ipc::receive_control(kControlFd, order)) {
+        case ipc::Receive::nothing:
+          return true;
+        case ipc::Receive::closed:
+          return false;
+        case ipc::Receive::got:
+          break;
+      }
+      if (order.header.verb == ipc::Verb::end) return false;
+      if (order.header.verb == ipc::Verb::spawn) spawn(order);
+    }
+  }
+
+  void spawn(const ipc::ControlMessage& order) {
+    if (order.fds_lost || order.fds.size() < ipc::kSpawnFirstOwn) {
+      report_failure(order.header.key, EMFILE, "recvmsg: descriptors lost");
+      return;
+    }
+    try {
+      const Command command(order.fds[ipc::kSpawnCommand].get());
+      std::vector<int> fds;
+      for (std::size_t i = ipc::kSpawnStdout; i < order.fds.size(); ++i) {
+        fds.push_back(order.fds[i].get());
+      }
+      start(order.header.key, command, fds);
+    } catch (const std::exception& error) {
+      report_failure(order.header.key, EIO, error.what());
+    }
+  }
+
+  void start(std::uint64_t key, const Command& command, const std::vector<int>& fds) {
+    const char* const path = command.argv()[0];
+    volatile int error = 0;  // written by the child in the memory that it borrows
+    const pid_t pid = ::vfork();
+    if (pid == 0) {
+      error = become(path, command.argv(), command.env(), fds, STDOUT_FILENO, true);
+      ::_exit(127);
+    }
+    if (pid < 0) {
+      report_failure(key, errno, "vfork");
+    } else if (error != 0) {
+      ::waitpid(pid, nullptr, 0);
+      report_failure(key, error, std::string("execve ") + path);
+    } else {
+      keys_[pid] = key;
+      report({.verb = ipc::Verb::spawned, .pid = pid, .key = key});
+    }
+  }
+
+  void reap() {
+    signalfd_siginfo info;
+    while (::read(child_signals_, &info, sizeof info) > 0) {
+    }
+    for (;;) {
+      int status = 0;
+      rusage usage{};
+      const pid_t pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage);
+      if (pid <= 0) return;
+      std::uint64_t key = 0;
+      if (const auto known = keys_.find(pid); known != keys_.end()) {
+        key = known->second;
+        keys_.erase(known);
+      }
+      report({.verb = ipc::Verb::reaped,
+              .pid = pid,
+              .key = key,
+              .peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * kKibibyte,
+              .status = status});
+    }
+  }
+
+  void report_failure(std::uint64_t key, int error, const std::string& call) {
+    report({.verb = ipc::Verb::spawn_failed, .key = key, .status = error}, call);
+  }
+
+  void report(const ipc::ControlHeader& header, std::string text = {}) {
+    unsent_.push_back({header, std::move(text)});
+    send_unsent();
+  }
+
+  void send_unsent() {
+    while (!unsent_.empty()) {
+      const int error = ipc::send_control(kControlFd, unsent_.front().header, unsent_.front().text);
+      if (error == EAGAIN || error == ENOBUFS || error == ENOMEM) return;
+      if (error != 0) {
+        peer_gone_ = true;
+        return;
+      }
+      unsent_.pop_front();
+    }
+  }
+
+  int child_signals_;
+  std::unordered_map<pid_t, std::uint64_t> keys_;
+  std::deque<Unsent> unsent_;
+  bool peer_gone_ = false;
+};
+
+int guard() {
+  close_inherited();
+  // What it starts gets 0 to 2 from it or from the request, and 3 and up from the request alone.
+  for (const int fd : {kControlFd, kUserFd}) {
+    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return EXIT_FAILURE;
+  }
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  const int child_signals = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (child_signals < 0) return EXIT_FAILURE;
+  try {
+    Guardian(child_signals).run();
+  } catch (const std::exception&) {
+    // Without memory for its own books there is one duty left.
+  }
+  kill_descendants(child_signals);
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace owngil::runtime
+
+int main() { return owngil::runtime::guard(); }

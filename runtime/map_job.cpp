@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "runtime/map_job.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace owngil::runtime {
+
+namespace {
+
+std::size_t item_bytes(const MapJob& job, std::size_t offset) {
+  ipc::ItemHeader header;
+  std::memcpy(&header, job.items.data() + offset, sizeof header);
+  return sizeof header + ipc::padded(header.size);
+}
+
+}  // namespace
+
+std::uint64_t segment_items(const MapJob& job, std::uint32_t workers) {
+  const std::uint64_t remaining = job.added - job.cut;
+  if (job.chunk_size != 0) return std::min<std::uint64_t>(job.chunk_size, remaining);
+  if (job.item_ns == 0) return 1;
+  const std::uint64_t timely = std::max<std::uint64_t>(CutRules::kTargetNs / job.item_ns, 1);
+  const std::uint64_t guided = remaining / (2 * std::uint64_t{workers});
+  return std::clamp<std::uint64_t>(std::min(timely, guided), 1,
+                                   std::min(remaining, CutRules::kMaxItems));
+}
+
+Segment& cut_segment(MapJob& job, std::uint64_t items) {
+  auto* segment = new Segment;
+  segment->kind = ipc::TaskKind::chunk;
+  segment->place = Task::Place::job;
+  segment->handle = true;
+  segment->job = &job;
+  segment->function = job.function;
+  segment->context = job.context;
+  segment->begin = segment->end = job.cut_offset;
+  do {
+    segment->end += item_bytes(job, segment->end);
+    ++segment->count;
+  } while (segment->count < items &&
+           (job.chunk_size != 0 || segment->end - segment->begin < CutRules::kMaxBytes));
+  job.cut += segment->count;
+  job.cut_offset = segment->end;
+  (job.last != nullptr ? job.last->following : job.first) = segment;
+  job.last = segment;
+  ++job.live;
+  return *segment;
+}
+
+std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count) {
+  for (; count > 0; --count) begin += item_bytes(job, begin);
+  return begin;
+}
+
+}  // namespace owngil::runtime

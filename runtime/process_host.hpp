@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The processes of one user's process: its guardian, its templates, its workers.
+//
+// Threads: launch_*, kill and close from any thread; the callbacks come on the control thread,
+//   without any lock held, so they may call launch_* and kill.
+// Lifetime: made once, by the runtime, which stops the control thread before it destroys this.
+// Not: a judge. It starts, tells and kills; whether a worker is replaced is the supervisor's word.
+// Invariants:
+//   P1  Each launch ends in exactly one of failed(key), or started(key) and later exited(key).
+//   P2  exited(key) comes after the kernel says that no thread of the worker is left.
+//   P3  No call waits for another process: requests are written ahead of who will read them.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+namespace owngil::runtime {
+
+// What to start. Pools whose specs are equal share a template.
+struct LaunchSpec {
+  std::vector<std::string> argv;  // of a template or of a spawned worker: owngil._bootstrap
+  std::vector<std::string> env;   // "NAME=value"
+  std::string guardian_path;
+  std::string config;  // bytes for owngil._template
+
+  bool operator==(const LaunchSpec&) const = default;
+};
+
+// What a worker gets from its pool. Borrowed until the call returns.
+struct WorkerFds {
+  int channel;
+  int results;
+  int arguments;
+  int board;
+  int caller_bell;   // eventfd: wakes a thread that sleeps in result()
+  int control_bell;  // eventfd: wakes the control thread
+};
+
+// What a pool gives each of its workers besides. Borrowed until the call returns.
+struct Welcome {
+  std::string pool_name;
+  std::vector<int> fds;  // what the initializer's arguments need; owngil._worker.adopt_fds
+};
+
+struct WorkerExit {
+  int wait_status = 0;        // as of wait(2)
+  bool status_known = false;  // false: the guardian died before it could tell
+  std::uint64_t peak_rss_bytes = 0;
+};
+
+class ProcessHost {
+ public:
+  struct Callbacks {
+    // The worker's process runs; nothing of the user's has run in it yet.
+    std::function<void(std::uint64_t key, pid_t pid)> started;
+    std::function<void(std::uint64_t key, pid_t pid, const WorkerExit& exit)> exited;
+    // There never was a worker, or it ended before it could say anything.
+    std::function<void(std::uint64_t key, const std::string& reason)> failed;
+    // Something that the user should read: a warning of the template's.
+    std::function<void(const std::string& text)> note;
+  };
+
+  ProcessHost(boost::asio::io_context& control, Callbacks callbacks);
+  ~ProcessHost();
+  ProcessHost(const ProcessHost&) = delete;
+  ProcessHost& operator=(const ProcessHost&) = delete;
+
+  // Both start the guardian if there is none, and write the request on the calling thread.
+  // `key` names the launch from now on and is never used again. std::system_error: what could
+  // not be started in this process; then nothing has happened and no callback will come.
+  void launch_from_template(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
+                            const Welcome& welcome = {});
+  void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
+                       const Welcome& welcome = {});
+
+  // Starts the guardian and the template for `spec` ahead of the first launch.
+  void prepare_template(const LaunchSpec& spec);
+
+  // SIGKILL, at once or as soon as it has started. A key that has exited is ignored.
+  void kill(std::uint64_t key);
+
+  // Ends guardian, templates and workers and everything that they started, and returns when
+  // they are gone (at most `limit_ms`). No callback comes afterwards. Safe to call twice.
+  void close(int limit_ms = 2000);
+
+  // In the child of the user's fork(), the one thread there is: closes every descriptor and
+  // touches nothing else; the object is dead. Takes no lock.
+  void forked_child() noexcept;
+
+  pid_t guardian_pid() const;  // 0: none
+  std::vector<pid_t> template_pids() const;  // those that have been heard of
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace owngil::runtime

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What all pools of one user's process share: the control thread and the processes.
+//
+// Threads: open_pool and take_notes from any thread; close and forked_child as they say.
+// Lifetime: made with the first pool, closed when the interpreter exits. Not a singleton: whoever
+//   makes it passes it on.
+// Not: a pool. It only carries what happens to the pool that it concerns.
+#pragma once
+
+#include "runtime/process_host.hpp"
+#include "runtime/supervisor.hpp"
+
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+namespace owngil::runtime {
+
+enum class StartMethod : std::uint8_t { fork_template, spawn };
+
+class Runtime {
+ public:
+  Runtime();  // starts the control thread, with all signals blocked. Throws std::system_error.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // The caller owns one retain() of it. Nothing is started before Supervisor::start.
+  // `welcome.fds` are the caller's, and stay open as long as workers may be started.
+  Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
+                        StartMethod method);
+
+  // Starts guardian and template ahead of the first pool that needs them.
+  void prepare(const LaunchSpec& spec) { host_.prepare_template(spec); }
+
+  // What the user should read: each text once.
+  bool has_notes() const { return has_notes_.load(std::memory_order_relaxed); }
+  std::vector<std::string> take_notes();
+
+  // Ends every process and the control thread. Pools that are still open are dead afterwards.
+  void close();
+
+  // In the child of the user's fork(): closes descriptors; the object is dead.
+  void forked_child() noexcept;
+
+  pid_t guardian_pid() const { return host_.guardian_pid(); }
+
+ private:
+  class Pool;
+
+  void run_control_thread();
+  Supervisor* pool_of(std::uint64_t key, bool forget);
+
+  boost::asio::io_context control_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  ProcessHost host_;
+  std::atomic<std::uint64_t> last_key_{0};
+  std::atomic<bool> has_notes_{false};
+  // guarded by mutex_
+  std::mutex mutex_;
+  std::unordered_map<std::uint64_t, Supervisor*> workers_;  // by key, while their process may live
+  std::vector<std::string> notes_;
+  // the one that closes
+  std::thread thread_;
+};
+
+}  // namespace owngil::runtime

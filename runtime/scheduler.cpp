@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "runtime/scheduler.hpp"
+
+#include <algorithm>
+
+namespace owngil::runtime {
+
+Scheduler::Scheduler(std::uint32_t workers, std::uint32_t cpus, SchedulerTuning tuning)
+    : cpus_(cpus), tuning_(tuning), places_(workers) {
+  busy_.reserve(workers);
+}
+
+void Scheduler::add(Rank rank) {
+  Place& place = places_[rank];
+  place = Place{};
+  place.present = place.open = true;
+  push_idle(rank);
+}
+
+void Scheduler::remove(Rank rank) {
+  Place& place = places_[rank];
+  if (!place.present) return;
+  close(rank);
+  grant(rank, false);
+  if (place.outstanding > 0) {
+    place.outstanding = 0;
+    drop_busy(rank);
+  }
+  place.present = false;
+}
+
+void Scheduler::close(Rank rank) {
+  Place& place = places_[rank];
+  if (!place.open) return;
+  place.open = false;
+  if (place.outstanding == 0) {
+    drop_idle(rank);
+    grant(rank, false);
+  }
+}
+
+void Scheduler::completed(Rank rank, std::uint64_t run_ns) {
+  // Quick to believe in long tasks, slow to forget them: a ring too shallow costs a refill, one
+  // too deep makes short tasks wait behind a long one.
+  run_ns = std::max<std::uint64_t>(run_ns, 1);
+  estimate_ns_ = std::max(run_ns, estimate_ns_ - estimate_ns_ / 8);
+  finished_one(rank);
+}
+
+void Scheduler::withdrawn(Rank rank) { finished_one(rank); }
+
+void Scheduler::finished_one(Rank rank) {
+  Place& place = places_[rank];
+  if (--place.outstanding > 0) return;
+  drop_busy(rank);
+  if (place.open) {
+    push_idle(rank);
+  } else {
+    grant(rank, false);
+  }
+}
+
+bool Scheduler::any_queued() const {
+  return std::any_of(busy_.begin(), busy_.end(),
+                     [this](Rank rank) { return places_[rank].outstanding > 1; });
+}
+
+bool Scheduler::is_worth_moving() const {
+  return places_.size() > 1 && std::any_of(busy_.begin(), busy_.end(), [this](Rank rank) {
+           const std::uint64_t queued = places_[rank].outstanding - 1;
+           return queued > 0 && (estimate_ns_ == 0 || queued * estimate_ns_ >= tuning_.wake_ns);
+         });
+}
+
+std::uint32_t Scheduler::depth() const {
+  if (estimate_ns_ == 0) return 2;
+  const std::uint64_t depth = tuning_.ahead_ns / estimate_ns_;
+  return static_cast<std::uint32_t>(
+      std::clamp<std::uint64_t>(depth, 2, tuning_.max_depth));
+}
+
+Rank Scheduler::take(Rank rank) {
+  Place& place = places_[rank];
+  if (place.outstanding++ == 0) {
+    drop_idle(rank);
+    push_busy(rank);
+    if (awake_ + 1 > cpus_) revoke_idle_grants();
+    // `awake_` counts this worker already: it is busy.
+    grant(rank, awake_ + 1 <= cpus_);
+  }
+  return rank;
+}
+
+// A busy worker whose ring is so short, for tasks so small, that queueing there is sooner done
+// than waking another.
+Rank Scheduler::cheap_busy() const {
+  if (estimate_ns_ == 0) return kNone;
+  const std::uint64_t limit = std::min<std::uint64_t>(tuning_.wake_ns / estimate_ns_, depth());
+  Rank best = kNone;
+  for (Rank rank : busy_) {
+    const Place& place = places_[rank];
+    if (!place.open || place.outstanding >= limit) continue;
+    if (best == kNone || place.outstanding < places_[best].outstanding) best = rank;
+  }
+  return best;
+}
+
+Rank Scheduler::least_loaded() const {
+  const std::uint32_t limit = depth();
+  Rank best = kNone;
+  for (Rank rank : busy_) {
+    const Place& place = places_[rank];
+    if (!place.open || place.outstanding >= limit) continue;
+    if (best == kNone || place.outstanding < places_[best].outstanding) best = rank;
+  }
+  return best;
+}
+
+void Scheduler::push_idle(Rank rank) {
+  Place& place = places_[rank];
+  place.idle_above = kNone;
+  place.idle_below = idle_top_;
+  if (idle_top_ != kNone) places_[idle_top_].idle_above = rank;
+  idle_top_ = rank;
+}
+
+void Scheduler::drop_idle(Rank rank) {
+  const Place& place = places_[rank];
+  if (place.idle_above != kNone) {
+    places_[place.idle_above].idle_below = place.idle_below;
+  } else {
+    idle_top_ = place.idle_below;
+  }
+  if (place.idle_below != kNone) places_[place.idle_below].idle_above = place.idle_above;
+}
+
+void Scheduler::push_busy(Rank rank) {
+  places_[rank].busy_index = static_cast<std::uint32_t>(busy_.size());
+  busy_.push_back(rank);
+  if (!places_[rank].granted) ++awake_;
+}
+
+void Scheduler::drop_busy(Rank rank) {
+  const std::uint32_t index = places_[rank].busy_index;
+  busy_[index] = busy_.back();
+  places_[busy_[index]].busy_index = index;
+  busy_.pop_back();
+  if (!places_[rank].granted) --awake_;
+}
+
+void Scheduler::grant(Rank rank, bool granted) {
+  Place& place = places_[rank];
+  if (place.granted == granted) return;
+  place.granted = granted;
+  if (place.outstanding == 0) awake_ += granted ? 1U : ~0U;
+  changed_.push_back(rank);
+}
+
+void Scheduler::revoke_idle_grants() {
+  for (Rank rank = idle_top_; rank != kNone && awake_ + 1 > cpus_;
+       rank = places_[rank].idle_below) {
+    grant(rank, false);
+  }
+}
+
+}  // namespace owngil::runtime

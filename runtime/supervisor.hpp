@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One pool: the only place that decides. Tasks go in, outcomes come out, as bytes.
+//
+// Threads: every method may be called from any thread, with or without the GIL, which is never
+//   taken here; on_* are for the control thread. One mutex guards everything.
+// Lifetime: counted. The user's pool, each of its futures and iterators, and the runtime until
+//   the pool has ended, hold it by retain() and release().
+// Not: Python. Not: processes, which a Launcher starts and ends.
+// Invariants: I3, I5, I6, I8 of ARCHITECTURE.md, and
+//   V1  A thread that waits is in `waiters_`; at most one of them is the collector.
+//   V2  While somebody must be served and no caller collects, the bell names control.
+//   V3  A task is in exactly one of: the backlog, one link's in_flight, complete.
+#pragma once
+
+#include "ipc/arena.hpp"
+#include "ipc/channel.hpp"
+#include "ipc/mapping.hpp"
+#include "runtime/blob_table.hpp"
+#include "runtime/launcher.hpp"
+#include "runtime/map_job.hpp"
+#include "runtime/scheduler.hpp"
+#include "runtime/task.hpp"
+#include "runtime/worker_link.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace owngil::runtime {
+
+// The id of the one task that has no future: the initializer of a worker.
+inline constexpr std::uint64_t kInitializerTask = ~std::uint64_t{0};
+
+struct SupervisorOptions {
+  std::uint32_t workers = 1;
+  std::uint32_t cpus = 1;                  // usable by this process
+  std::uint64_t max_tasks_per_worker = 0;  // 0: no limit
+  std::uint64_t spin_ns = 50'000;          // granted to a worker that may spin
+  std::size_t arena_size = std::size_t{1} << 36;  // address space of each arena
+  SchedulerTuning tuning = {};
+};
+
+// What a caller wants to have called.
+struct Call {
+  std::uint32_t function;
+  std::uint32_t context;
+  ipc::Format format;
+  std::span<const std::byte> payload;
+};
+
+enum class Admission : std::uint8_t { admitted, closed, broken, no_memory };
+enum class WaitEnd : std::uint8_t { ready, timeout, signal };
+
+struct WorkerSnapshot {
+  Rank rank;
+  pid_t pid;  // 0: not started yet
+  LinkState state;
+  std::uint32_t outstanding;  // tasks that it was given and has not answered
+  std::uint64_t tasks_done;
+  std::uint64_t busy_ns;
+};
+
+struct Snapshot {
+  std::vector<WorkerSnapshot> workers;
+  std::uint64_t pending;
+  std::uint64_t running;
+  std::uint64_t restarts;
+};
+
+class Supervisor {
+ public:
+  Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> launcher);
+  ~Supervisor();
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  void retain() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept;
+
+  // Starts the workers. `initializer` is called in each before anything else; its blobs must
+  // have been added. Throws std::system_error; then the pool has not started.
+  void start(const Call* initializer);
+
+  // --- blobs. 0: no memory.
+  std::uint32_t add_blob(std::span<const std::byte> bytes);
+  void drop_blob(std::uint32_t number);
+
+  // --- calls. The caller owns a handle to the task until it calls forget().
+  Admission submit(const Call& call, Task*& task);
+  void forget(Task& task);
+  bool poll(Task& task);     // collects what is ready; is it complete?
+  bool is_running(Task& task);
+  bool cancel(Task& task);   // true: it is complete now, as cancelled; it never ran
+  // Waits until the task is complete. `budget_ns`: only spin, for so long at most, and only if a
+  // CPU is free for it; else spin a little, then sleep until `deadline_ns` (~0: for ever).
+  bool spin(Task& task, std::uint64_t budget_ns);
+  WaitEnd wait(Task& task, std::uint64_t deadline_ns);
+
+  // --- completions for the dispatcher. False: it is complete already, and will not be queued.
+  bool watch(Task& task, void* watcher);
+  // Blocks until there are some (appended) or close_completions() was called (false).
+  bool next_completions(std::vector<void*>& watchers);
+  void close_completions();
+
+  // --- map. The items are appended to job.items by the caller, by `add_items` alone.
+  MapJob* open_map(std::uint32_t function, std::uint32_t context, std::uint32_t chunk_size);
+  Admission add_items(MapJob& job, std::span<const std::byte> items, std::uint64_t count);
+  // The first segment, complete; nullptr: not yet (see the two below), or no items are left.
+  Segment* ready_segment(MapJob& job);
+  bool spin(MapJob& job, std::uint64_t budget_ns);
+  WaitEnd wait(MapJob& job, std::uint64_t deadline_ns);
+  void consume_segment(MapJob& job);
+  void close_map(MapJob& job);  // cancels what has not begun
+
+  // --- the end
+  void shutdown(bool cancel_waiting);
+  WaitEnd wait_ended(std::uint64_t deadline_ns);
+  bool is_broken() const { return broken_.load(std::memory_order_acquire); }
+  // Why; a failure's bytes, or text. Requires: is_broken().
+  const std::vector<std::byte>& broken_failure() const { return broken_failure_; }
+  const std::string& broken_reason() const { return broken_reason_; }
+
+  Snapshot snapshot();
+  std::uint32_t cpus() const { return options_.cpus; }
+
+  // --- for the control thread
+  int control_bell() const { return control_bell_.get(); }
+  void on_control_bell();
+  void on_timer();
+  void on_started(std::uint64_t key, pid_t pid);
+  void on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit);
+  void on_failed(std::uint64_t key, const std::string& reason);
+
+ private:
+  struct Waiter;
+  struct RankTotals {
+    std::uint64_t tasks_done = 0;
+    std::uint64_t busy_ns = 0;
+  };
+  using Lock = std::unique_lock<std::mutex>;
+
+  // submit side (supervisor_send.cpp)
+  void dispatch();
+  bool send(Task& task, Rank rank);
+  void send_blob(WorkerLink& link, std::uint32_t number);
+  void send_forgets(WorkerLink& link);
+  void send_initializer(WorkerLink& link);
+  void move_queued();
+  void apply_grants();
+  void stop_link(WorkerLink& link);
+  void touch_busy(WorkerLink& link);
+  void took_back(WorkerLink& link, Task& task);
+
+  // result side (supervisor_collect.cpp)
+  void collect();
+  void collect_from(WorkerLink& link);
+  bool accept(WorkerLink& link, const ipc::ResultSlot& slot);
+  bool take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
+  bool accept_initializer(WorkerLink& link, const ipc::ResultSlot& slot);
+  bool take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count, HeapBytes& items);
+  void make_rogue(WorkerLink& link);
+  void complete(Task& task, Ending ending);
+  void drop_blob_use(std::uint32_t number);
+  void free_payload(Task& task);
+  void finish_segment(Segment& segment);
+  void finish_job(MapJob& job);
+  void reuse(Task& task);
+
+  // waiting (supervisor_wait.cpp)
+  template <class Ready>
+  bool spin_until(Ready&& ready, std::uint64_t budget_ns);
+  template <class Ready>
+  WaitEnd wait_until(Ready&& ready, Waiter& self, std::uint64_t deadline_ns);
+  bool sleep(Lock& lock, Waiter& self, std::uint64_t deadline_ns);
+  bool sleep_as_collector(Lock& lock, std::uint64_t limit_ns);
+  void wake(Waiter& waiter);
+  void wake_waiters_of(const Task& task);
+  void leave(Waiter& self);
+  void wake_all();
+  bool needs_service() const;
+  bool arm(ipc::Bell who);
+  void settle();
+  std::uint64_t notify_position(WorkerLink& link) const;
+
+  // life and death (supervisor_life.cpp)
+  void launch(Rank rank, std::uint64_t generation);
+  WorkerLink* find(std::uint64_t key);
+  void bury(WorkerLink& link, const Death& death);
+  void bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
+                    const Death& death);
+  void replace(Rank rank, std::uint64_t generation);
+  void break_pool(std::vector<std::byte> failure, std::string reason);
+  void fail_everything();
+  void maybe_stop();
+  void maybe_ended();
+
+  // immutable after construction
+  const SupervisorOptions options_;
+  std::unique_ptr<Launcher> launcher_;
+  ipc::UniqueFd board_fd_;
+  ipc::Mapping board_memory_;
+  ipc::UniqueFd caller_bell_;
+  ipc::UniqueFd control_bell_;
+  // atomic
+  std::atomic<std::uint64_t> owners_{1};
+  std::atomic<bool> broken_{false};
+  // guarded by mutex_
+  std::mutex mutex_;
+  ipc::Arena arguments_;
+  ipc::BellOwner bell_;
+  BlobTable blobs_;
+  Scheduler scheduler_;
+  TaskStore store_;
+  TaskQueue backlog_;
+  std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none
+  std::vector<RankTotals> totals_;
+  std::vector<WorkerLink*> busy_;  // with something to be answered
+  std::uint64_t last_id_ = 0;
+  std::uint64_t pending_ = 0;   // calls and maps that are not complete
+  std::uint64_t watched_ = 0;   // tasks that are watched and not complete
+  std::uint64_t restarts_ = 0;
+  std::uint32_t fruitless_ = 0;  // workers in a row that ended before they were ready
+  bool closing_ = false;
+  bool ended_ = false;
+  bool timer_armed_ = false;
+  bool purged_ = false;  // of a broken pool: everything pending has failed
+  std::uint32_t initializing_ = 0;  // links whose initializer has not answered
+  Waiter* waiters_ = nullptr;
+  Waiter* collector_ = nullptr;
+  bool collector_asleep_ = false;
+  bool has_initializer_ = false;
+  Call initializer_{};
+  ipc::BlockRef initializer_block_{};
+  std::vector<std::byte> broken_failure_;
+  std::string broken_reason_;
+  // guarded by completions_mutex_
+  std::mutex completions_mutex_;
+  std::condition_variable completions_ready_;
+  std::vector<void*> completions_;
+  bool completions_closed_ = false;
+};
+
+}  // namespace owngil::runtime

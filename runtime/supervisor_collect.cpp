@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Collect, complete: from a worker's result ring to a task's outcome. What a worker wrote is
+// checked here (I3), on a private copy.
+#include "runtime/supervisor.hpp"
+
+#include "ipc/clock.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace owngil::runtime {
+
+namespace {
+
+// No task runs longer, as far as averages are concerned.
+constexpr std::uint64_t kLongestRunNs = 3'600'000'000'000;
+
+HeapBytes heap_copy(const std::byte* data, std::size_t size) {
+  auto* copy = static_cast<std::byte*>(std::malloc(size));
+  if (copy == nullptr) throw std::bad_alloc();
+  std::memcpy(copy, data, size);
+  return {copy, size};
+}
+
+// A growing private copy of a chunk's results.
+class ItemSink {
+ public:
+  ItemSink() = default;
+  ItemSink(const ItemSink&) = delete;
+  ItemSink& operator=(const ItemSink&) = delete;
+  ~ItemSink() { std::free(data_); }
+
+  std::byte* extend(std::size_t size) {
+    if (capacity_ - size_ < size) {
+      const std::size_t wanted = std::max({capacity_ * 2, size_ + size, std::size_t{4096}});
+      auto* grown = static_cast<std::byte*>(std::realloc(data_, wanted));
+      if (grown == nullptr) throw std::bad_alloc();
+      data_ = grown;
+      capacity_ = wanted;
+    }
+    size_ += size;
+    return data_ + size_ - size;
+  }
+
+  HeapBytes take() {
+    const HeapBytes bytes{data_, size_};
+    data_ = nullptr;
+    return bytes;
+  }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace
+
+void Supervisor::collect() {
+  for (std::size_t i = 0; i < busy_.size();) {
+    WorkerLink& link = *busy_[i];
+    collect_from(link);
+    if (link.outstanding > 0 || link.initializing) {
+      ++i;
+      continue;
+    }
+    link.is_busy = false;
+    busy_[i] = busy_.back();
+    busy_.pop_back();
+    if (options_.max_tasks_per_worker != 0 && link.assigned >= options_.max_tasks_per_worker) {
+      stop_link(link);
+    }
+  }
+}
+
+void Supervisor::collect_from(WorkerLink& link) {
+  if (link.state == LinkState::rogue) return;
+  while (const ipc::ResultSlot* slot = link.end().front_result()) {
+    const ipc::ResultSlot copy = *slot;
+    if (!accept(link, copy)) {
+      make_rogue(link);
+      return;
+    }
+    link.end().pop_result();
+  }
+}
+
+bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
+  if (slot.task == kInitializerTask) return accept_initializer(link, slot);
+  Task* task = link.oldest();
+  if (task == nullptr || task->id != slot.task || task->position != slot.position) return false;
+  const bool chunk = task->kind == ipc::TaskKind::chunk;
+  if (slot.status == ipc::Status::chunk) {
+    if (!chunk) return false;
+    auto& segment = static_cast<Segment&>(*task);
+    if (slot.count != segment.count || slot.where != ipc::Where::block) return false;
+    HeapBytes items;
+    if (!take_chain(link, slot.block, slot.count, items)) return false;
+    free_payload(segment);
+    segment.heap = items;
+    segment.place = Task::Place::heap;
+  } else if (slot.status == ipc::Status::returned || slot.status == ipc::Status::raised) {
+    if (chunk && slot.status == ipc::Status::returned) return false;
+    if (!take_payload(link, slot, *task)) return false;
+  } else {
+    return false;
+  }
+  link.pop_oldest();
+  if (task->watched) --link.watched;
+  const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
+  scheduler_.completed(link.rank, run_ns);
+  RankTotals& totals = totals_[link.rank];
+  totals.tasks_done += chunk ? static_cast<Segment&>(*task).count : 1;
+  totals.busy_ns += run_ns;
+  if (chunk) {
+    auto& segment = static_cast<Segment&>(*task);
+    const std::uint64_t each = std::max<std::uint64_t>(run_ns / segment.count, 1);
+    // The first call in a worker loads the function: believe later ones more.
+    MapJob& job = *segment.job;
+    job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
+  }
+  complete(*task, slot.status == ipc::Status::raised ? Ending::raised : Ending::returned);
+  return true;
+}
+
+bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slot) {
+  if (!link.initializing) return false;
+  link.initializing = false;
+  --initializing_;
+  if (slot.status == ipc::Status::returned) return true;
+  if (slot.status != ipc::Status::raised) return false;
+  Task failure;
+  if (!take_payload(link, slot, failure)) return false;
+  const std::byte* data = failure.place == Task::Place::heap ? failure.heap.data : failure.bytes;
+  const std::size_t size = failure.place == Task::Place::heap ? failure.heap.size : failure.size;
+  std::vector<std::byte> bytes(data, data + size);
+  if (failure.place == Task::Place::heap) std::free(failure.heap.data);
+  break_pool(std::move(bytes), "the initializer of a worker failed");
+  return true;
+}
+
+bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task) {
+  if (slot.where == ipc::Where::inline_bytes) {
+    if (slot.size > ipc::kInlineBytes) return false;
+    free_payload(task);
+    task.place = Task::Place::inline_bytes;
+    task.size = slot.size;
+    if (slot.size != 0) std::memcpy(task.bytes, slot.bytes, slot.size);
+  } else {
+    const std::byte* data = link.results().checked(slot.block);
+    if (slot.where != ipc::Where::block || data == nullptr || slot.block.size == 0) return false;
+    const HeapBytes bytes = heap_copy(data, slot.block.size);
+    link.release(slot.block.offset);
+    free_payload(task);
+    task.place = Task::Place::heap;
+    task.heap = bytes;
+  }
+  task.format = slot.format;
+  return true;
+}
+
+// Copies `count` results out of the chain of blocks that starts at `head`. False: it is not one.
+bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count,
+                            HeapBytes& items) {
+  ItemSink sink;
+  std::vector<std::uint64_t> blocks;
+  ipc::BlockRef block = head;
+  while (true) {
+    const std::byte* data = link.results().checked(block);
+    if (data == nullptr || block.size < sizeof(ipc::ChainHeader)) return false;
+    // A chain that bites its own tail would never end.
+    if (blocks.size() > count) return false;
+    blocks.push_back(block.offset);
+    ipc::ChainHeader chain;
+    std::memcpy(&chain, data, sizeof chain);
+    std::size_t offset = sizeof chain;
+    while (count > 0) {
+      if (block.size - offset < sizeof(ipc::ItemHeader)) return false;
+      ipc::ItemHeader header;
+      std::memcpy(&header, data + offset, sizeof header);
+      if (header.size == ipc::kNextBlock) break;
+      const std::size_t size = ipc::padded(header.size);
+      offset += sizeof header;
+      if (size > block.size - offset) return false;
+      std::byte* copy = sink.extend(sizeof header + size);
+      std::memcpy(copy, &header, sizeof header);
+      std::memcpy(copy + sizeof header, data + offset, size);
+      offset += size;
+      --count;
+    }
+    if (count == 0) break;
+    block = chain.next;
+  }
+  for (std::uint64_t offset : blocks) link.release(offset);
+  items = sink.take();
+  return true;
+}
+
+void Supervisor::make_rogue(WorkerLink& link) {
+  link.state = LinkState::rogue;
+  scheduler_.close(link.rank);
+  launcher_->kill(link.key);
+}
+
+void Supervisor::complete(Task& task, Ending ending) {
+  task.ending = ending;
+  if (task.kind == ipc::TaskKind::chunk) {
+    finish_segment(static_cast<Segment&>(task));
+    return;
+  }
+  drop_blob_use(task.function);
+  drop_blob_use(task.context);
+  --pending_;
+  task.stage.store(Stage::complete, std::memory_order_release);
+  if (task.watched) {
+    --watched_;
+    {
+      const std::lock_guard lock(completions_mutex_);
+      completions_.push_back(task.watcher);
+    }
+    completions_ready_.notify_one();
+  }
+  if (task.waited) wake_waiters_of(task);
+  if (!task.handle) reuse(task);
+}
+
+void Supervisor::drop_blob_use(std::uint32_t number) {
+  if (!blobs_.done_with(number)) return;
+  for (const auto& link : links_) {
+    if (link && link->knows(number)) link->to_forget.push_back(number);
+  }
+}
+
+void Supervisor::free_payload(Task& task) {
+  if (task.place == Task::Place::block) arguments_.free(task.block.offset);
+  if (task.place == Task::Place::job && task.stage.load(std::memory_order_relaxed) == Stage::sent) {
+    arguments_.free(task.block.offset);
+  }
+  if (task.place == Task::Place::heap) std::free(task.heap.data);
+  task.place = Task::Place::inline_bytes;
+  task.size = 0;
+}
+
+void Supervisor::finish_segment(Segment& segment) {
+  MapJob& job = *segment.job;
+  --job.live;
+  segment.stage.store(Stage::complete, std::memory_order_release);
+  if (job.waited && job.first == &segment) wake_waiters_of(segment);
+  if (job.is_finished()) finish_job(job);
+}
+
+// Nothing of it is left to run; more items may come if somebody still holds it.
+void Supervisor::finish_job(MapJob& job) {
+  if (job.counted) {
+    job.counted = false;
+    --pending_;
+  }
+  if (job.handle) return;
+  while (Segment* segment = job.first) {
+    job.first = segment->following;
+    free_payload(*segment);
+    delete segment;
+  }
+  drop_blob_use(job.function);
+  drop_blob_use(job.context);
+  delete &job;
+}
+
+void Supervisor::forget(Task& task) {
+  const Lock lock(mutex_);
+  task.handle = false;
+  if (task.is_complete()) reuse(task);
+}
+
+void Supervisor::reuse(Task& task) {
+  free_payload(task);
+  store_.give_back(task);
+}
+
+bool Supervisor::poll(Task& task) {
+  if (task.is_complete()) return true;
+  const Lock lock(mutex_);
+  settle();
+  return task.is_complete();
+}
+
+bool Supervisor::is_running(Task& task) {
+  const Lock lock(mutex_);
+  settle();
+  return task.stage.load(std::memory_order_relaxed) == Stage::sent &&
+         links_[task.rank]->end().is_claimed(task.position);
+}
+
+bool Supervisor::cancel(Task& task) {
+  const Lock lock(mutex_);
+  settle();
+  switch (task.stage.load(std::memory_order_relaxed)) {
+    case Stage::complete:
+      return task.ending == Ending::cancelled;
+    case Stage::sent: {
+      WorkerLink& link = *links_[task.rank];
+      if (!link.take_back(task)) return false;
+      took_back(link, task);
+      break;
+    }
+    case Stage::waiting:
+      backlog_.remove(task);
+  }
+  free_payload(task);
+  complete(task, Ending::cancelled);
+  settle();
+  return true;
+}
+
+bool Supervisor::watch(Task& task, void* watcher) {
+  const Lock lock(mutex_);
+  if (task.is_complete()) return false;
+  task.watched = true;
+  task.watcher = watcher;
+  ++watched_;
+  if (task.stage.load(std::memory_order_relaxed) == Stage::sent) ++links_[task.rank]->watched;
+  settle();
+  return true;
+}
+
+bool Supervisor::next_completions(std::vector<void*>& watchers) {
+  std::unique_lock lock(completions_mutex_);
+  completions_ready_.wait(lock, [this] { return !completions_.empty() || completions_closed_; });
+  watchers.insert(watchers.end(), completions_.begin(), completions_.end());
+  const bool some = !completions_.empty();
+  completions_.clear();
+  return some;
+}
+
+void Supervisor::close_completions() {
+  {
+    const std::lock_guard lock(completions_mutex_);
+    completions_closed_ = true;
+  }
+  completions_ready_.notify_all();
+}
+
+Segment* Supervisor::ready_segment(MapJob& job) {
+  const Lock lock(mutex_);
+  if (job.first == nullptr || !job.first->is_complete()) settle();
+  return job.first != nullptr && job.first->is_complete() ? job.first : nullptr;
+}
+
+void Supervisor::consume_segment(MapJob& job) {
+  const Lock lock(mutex_);
+  Segment* segment = job.first;
+  job.first = segment->following;
+  if (job.first == nullptr) job.last = nullptr;
+  free_payload(*segment);
+  delete segment;
+}
+
+void Supervisor::close_map(MapJob& job) {
+  const Lock lock(mutex_);
+  job.handle = false;
+  if (job.queued) {
+    backlog_.remove(job.anchor);
+    job.queued = false;
+  }
+  job.cut = job.added;
+  for (Segment* segment = job.first; segment != nullptr; segment = segment->following) {
+    if (segment->is_complete()) continue;
+    if (segment->stage.load(std::memory_order_relaxed) == Stage::sent) {
+      WorkerLink& link = *links_[segment->rank];
+      if (!link.take_back(*segment)) continue;
+      took_back(link, *segment);
+    } else {
+      backlog_.remove(*segment);
+    }
+    segment->ending = Ending::cancelled;
+    segment->stage.store(Stage::complete, std::memory_order_relaxed);
+    --job.live;
+  }
+  if (job.is_finished()) finish_job(job);
+  settle();
+}
+
+}  // namespace owngil::runtime

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The life of workers and of the pool: start, death, replacement, the end.
+#include "runtime/supervisor.hpp"
+
+#include "ipc/build_id.hpp"
+#include "ipc/clock.hpp"
+#include "ipc/memfd.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <sys/eventfd.h>
+#include <system_error>
+
+namespace owngil::runtime {
+
+namespace {
+
+// So many workers in a row that end before they are ready are not bad luck.
+constexpr std::uint32_t kFruitlessStarts = 4;
+
+ipc::UniqueFd make_bell() {
+  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+  return ipc::UniqueFd(fd);
+}
+
+ipc::Board& prepared(ipc::Mapping& memory) {
+  auto& board = memory.as<ipc::Board>();
+  board.magic = ipc::kMagic;
+  board.build = ipc::build_id();
+  return board;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> launcher)
+    : options_(options),
+      launcher_(std::move(launcher)),
+      board_fd_(ipc::create_memfd("owngil-board", sizeof(ipc::Board))),
+      board_memory_(board_fd_.get(), sizeof(ipc::Board), ipc::Access::read_write,
+                    ipc::OnFork::exclude),
+      caller_bell_(make_bell()),
+      control_bell_(make_bell()),
+      arguments_("owngil-arguments", options.arena_size, ipc::OnFork::exclude),
+      bell_(prepared(board_memory_)),
+      blobs_(arguments_),
+      scheduler_(options.workers, options.cpus, options.tuning),
+      links_(options.workers),
+      totals_(options.workers) {
+  ipc::seal_against_new_writers(board_fd_.get());
+  arguments_.seal();
+}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::release() noexcept {
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+void Supervisor::start(const Call* initializer) {
+  const Lock lock(mutex_);
+  if (initializer != nullptr) {
+    has_initializer_ = true;
+    initializer_ = *initializer;
+    const auto block = arguments_.allocate(initializer->payload.size());
+    if (!block) throw std::system_error(ENOMEM, std::generic_category(), "fallocate(arguments)");
+    if (!initializer->payload.empty()) {
+      std::memcpy(arguments_.at(block->offset), initializer->payload.data(),
+                  initializer->payload.size());
+    }
+    initializer_block_ = {block->offset, initializer->payload.size()};
+    initializer_.payload = {};
+    blobs_.use(initializer_.function);
+    blobs_.use(initializer_.context);
+  }
+  for (Rank rank = 0; rank < options_.workers; ++rank) launch(rank, 0);
+  settle();
+}
+
+void Supervisor::launch(Rank rank, std::uint64_t generation) {
+  auto link = std::make_unique<WorkerLink>(rank, launcher_->next_key(), generation,
+                                           options_.arena_size);
+  launcher_->launch(link->key, {link->channel_fd(), link->results_fd(), arguments_.fd(),
+                                board_fd_.get(), caller_bell_.get(), control_bell_.get()});
+  links_[rank] = std::move(link);
+  if (has_initializer_) send_initializer(*links_[rank]);
+  scheduler_.add(rank);
+  apply_grants();
+}
+
+WorkerLink* Supervisor::find(std::uint64_t key) {
+  for (const auto& link : links_) {
+    if (link && link->key == key) return link.get();
+  }
+  return nullptr;
+}
+
+void Supervisor::on_started(std::uint64_t key, pid_t pid) {
+  const Lock lock(mutex_);
+  WorkerLink* link = find(key);
+  if (link == nullptr) return;
+  link->pid = pid;
+  if (link->state == LinkState::launching) link->state = LinkState::running;
+}
+
+void Supervisor::on_failed(std::uint64_t key, const std::string& reason) {
+  const Lock lock(mutex_);
+  WorkerLink* link = find(key);
+  if (link == nullptr) return;
+  const Rank rank = link->rank;
+  const std::uint64_t generation = link->generation;
+  bury(*link, Death{});
+  if (++fruitless_ >= kFruitlessStarts) {
+    break_pool({}, "no worker could be started: " + reason);
+  }
+  replace(rank, generation);
+  settle();
+}
+
+void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit) {
+  const Lock lock(mutex_);
+  WorkerLink* link = find(key);
+  if (link == nullptr) return;
+  collect_from(*link);
+  const ipc::CurrentView current = link->end().current();
+  const std::uint64_t now = ipc::now_ns();
+  Death death{};
+  death.pid = pid;
+  death.rank = link->rank;
+  death.wait_status = exit.wait_status;
+  death.status_known = exit.status_known;
+  death.protocol = link->state == LinkState::rogue;
+  death.peak_rss_bytes = exit.peak_rss_bytes;
+  death.ran_ns = current.begun_ns < now ? now - current.begun_ns : 0;
+  const Rank rank = link->rank;
+  const std::uint64_t generation = link->generation;
+  if (current.state == ipc::WorkerState::mismatch) {
+    break_pool({}, "the owngil package was replaced while the program ran: restart the program");
+  } else if (link->initializing && current.task == kInitializerTask) {
+    break_pool({}, "a worker died in its initializer");
+  } else if (current.state == ipc::WorkerState::none) {
+    if (++fruitless_ >= kFruitlessStarts) {
+      break_pool({}, "workers die before they are ready; the last one with wait status " +
+                         std::to_string(exit.wait_status));
+    }
+  } else {
+    fruitless_ = 0;
+  }
+  bury(*link, death);
+  replace(rank, generation);
+  settle();
+}
+
+// Ends the link of a worker that is gone: what it had begun has died with it, the rest goes back
+// to the head of the backlog in its old order.
+void Supervisor::bury(WorkerLink& link, const Death& death) {
+  const Rank rank = link.rank;
+  const ipc::CurrentView current = link.end().current();
+  scheduler_.remove(rank);
+  if (link.initializing) --initializing_;
+  if (link.is_busy) std::erase(busy_, &link);
+  const std::vector<Task*> tasks = link.take_all();
+  for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
+    if ((*task)->kind == ipc::TaskKind::chunk) {
+      bury_segment(link, static_cast<Segment&>(**task), current, death);
+    } else if ((*task)->id == current.task) {
+      free_payload(**task);
+      (*task)->death = death;
+      complete(**task, Ending::died);
+    } else {
+      (*task)->stage.store(Stage::waiting, std::memory_order_relaxed);
+      backlog_.push_front(**task);
+    }
+  }
+  links_[rank].reset();
+}
+
+// Splits a segment in what was done, the item that died, and the rest, which waits again.
+void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
+                              const Death& death) {
+  MapJob& job = *segment.job;
+  arguments_.free(segment.block.offset);
+  segment.stage.store(Stage::waiting, std::memory_order_relaxed);
+  if (segment.id != current.task) {
+    backlog_.push_front(segment);
+    return;
+  }
+  std::uint64_t done = link.state == LinkState::rogue ? 0 : current.progress;
+  HeapBytes items{nullptr, 0};
+  if (done > segment.count ||
+      (done > 0 && !take_chain(link, current.chain, done, items))) {
+    done = 0;
+  }
+  const auto split = [&job](Segment& whole, std::uint64_t at) -> Segment& {
+    auto* rest = new Segment;
+    rest->kind = ipc::TaskKind::chunk;
+    rest->place = Task::Place::job;
+    rest->handle = true;
+    rest->job = &job;
+    rest->function = whole.function;
+    rest->context = whole.context;
+    rest->begin = skip_items(job, whole.begin, at);
+    rest->end = whole.end;
+    rest->count = whole.count - static_cast<std::uint32_t>(at);
+    rest->following = whole.following;
+    whole.end = rest->begin;
+    whole.count = static_cast<std::uint32_t>(at);
+    whole.following = rest;
+    if (job.last == &whole) job.last = rest;
+    ++job.live;
+    return *rest;
+  };
+  Segment* guilty = &segment;
+  if (done == segment.count) {
+    guilty = nullptr;
+  } else if (done > 0) {
+    guilty = &split(segment, done);
+  }
+  if (guilty != nullptr && guilty->count > 1) {
+    Segment& rest = split(*guilty, 1);
+    rest.id = ++last_id_;
+    backlog_.push_front(rest);
+  }
+  if (guilty != nullptr) {
+    guilty->place = Task::Place::inline_bytes;
+    guilty->death = death;
+  }
+  if (done > 0) {
+    segment.place = Task::Place::heap;
+    segment.heap = items;
+    if (guilty != nullptr) complete(*guilty, Ending::died);
+    complete(segment, Ending::returned);
+  } else {
+    complete(*guilty, Ending::died);
+  }
+}
+
+void Supervisor::replace(Rank rank, std::uint64_t generation) {
+  if (closing_ && (pending_ == 0 || is_broken())) {
+    maybe_ended();
+    return;
+  }
+  ++restarts_;
+  try {
+    launch(rank, generation + 1);
+  } catch (const std::exception& error) {
+    break_pool({}, std::string("a worker could not be replaced: ") + error.what());
+  }
+}
+
+void Supervisor::break_pool(std::vector<std::byte> failure, std::string reason) {
+  if (is_broken()) return;
+  broken_failure_ = std::move(failure);
+  broken_reason_ = std::move(reason);
+  closing_ = true;
+  broken_.store(true, std::memory_order_release);
+}
+
+void Supervisor::fail_everything() {
+  purged_ = true;
+  for (const auto& link : links_) {
+    if (!link) continue;
+    scheduler_.remove(link->rank);
+    for (Task* task : link->take_all()) {
+      free_payload(*task);
+      complete(*task, Ending::broken);
+    }
+    launcher_->kill(link->key);
+  }
+  while (Task* task = backlog_.front()) {
+    backlog_.remove(*task);
+    if (task->place == Task::Place::anchor) {
+      auto& job = *static_cast<MapJob*>(task->watcher);
+      job.queued = false;
+      job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
+      task = &cut_segment(job, job.chunk_size);
+    }
+    free_payload(*task);
+    complete(*task, Ending::broken);
+  }
+  maybe_ended();
+}
+
+void Supervisor::shutdown(bool cancel_waiting) {
+  const Lock lock(mutex_);
+  closing_ = true;
+  if (cancel_waiting) {
+    for (const auto& link : links_) {
+      while (Task* task = link ? link->take_back_any() : nullptr) {
+        took_back(*link, *task);
+        backlog_.push_front(*task);
+      }
+    }
+    while (Task* task = backlog_.front()) {
+      backlog_.remove(*task);
+      if (task->place == Task::Place::anchor) {
+        auto& job = *static_cast<MapJob*>(task->watcher);
+        job.queued = false;
+        job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
+        task = &cut_segment(job, job.chunk_size);
+      }
+      free_payload(*task);
+      complete(*task, Ending::cancelled);
+    }
+  }
+  settle();
+  maybe_ended();
+}
+
+// A pool that closes tells its workers to leave once nothing is pending.
+void Supervisor::maybe_stop() {
+  if (!closing_ || pending_ > 0 || is_broken()) return;
+  for (const auto& link : links_) {
+    if (link && link->outstanding == 0) stop_link(*link);
+  }
+}
+
+void Supervisor::maybe_ended() {
+  if (ended_ || !closing_ || (pending_ > 0 && !is_broken())) return;
+  for (const auto& link : links_) {
+    if (link) return;
+  }
+  ended_ = true;
+  wake_all();
+  launcher_->ended();
+}
+
+Snapshot Supervisor::snapshot() {
+  const Lock lock(mutex_);
+  settle();
+  Snapshot snapshot{};
+  snapshot.restarts = restarts_;
+  for (Rank rank = 0; rank < links_.size(); ++rank) {
+    const WorkerLink* link = links_[rank].get();
+    snapshot.running += link != nullptr && link->outstanding > 0 ? 1 : 0;
+    snapshot.workers.push_back({rank, link != nullptr ? link->pid : 0,
+                                link != nullptr ? link->state : LinkState::launching,
+                                link != nullptr ? link->outstanding : 0,
+                                totals_[rank].tasks_done, totals_[rank].busy_ns});
+  }
+  snapshot.pending = pending_ > snapshot.running ? pending_ - snapshot.running : 0;
+  return snapshot;
+}
+
+}  // namespace owngil::runtime

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Admit, assign, send: from the caller's bytes to a worker's task ring.
+#include "runtime/supervisor.hpp"
+
+#include "ipc/clock.hpp"
+
+#include <cstring>
+
+namespace owngil::runtime {
+
+namespace {
+
+// Room that a task may need in a ring beside itself: its context and its function.
+constexpr std::uint64_t kMessagesOfATask = 3;
+
+void put_payload(ipc::TaskSlot& slot, std::span<const std::byte> bytes) {
+  slot.where = ipc::Where::inline_bytes;
+  slot.size = static_cast<std::uint32_t>(bytes.size());
+  if (!bytes.empty()) std::memcpy(slot.bytes, bytes.data(), bytes.size());
+}
+
+void put_payload(ipc::TaskSlot& slot, ipc::BlockRef block) {
+  slot.where = ipc::Where::block;
+  slot.size = 0;
+  slot.block = block;
+}
+
+}  // namespace
+
+Admission Supervisor::submit(const Call& call, Task*& out) {
+  const std::size_t size = call.payload.size();
+  std::optional<ipc::BlockRef> block;
+  if (size > ipc::kInlineBytes) {
+    {
+      const Lock lock(mutex_);
+      if (closing_) return is_broken() ? Admission::broken : Admission::closed;
+      block = arguments_.allocate(size);
+      if (!block) return Admission::no_memory;
+    }
+    // Not under the mutex: it may be much.
+    std::memcpy(arguments_.at(block->offset), call.payload.data(), size);
+  }
+  const Lock lock(mutex_);
+  if (closing_) {
+    if (block) arguments_.free(block->offset);
+    return is_broken() ? Admission::broken : Admission::closed;
+  }
+  Task& task = store_.take();
+  task.id = ++last_id_;
+  task.function = call.function;
+  task.context = call.context;
+  task.format = call.format;
+  task.handle = true;
+  if (block) {
+    task.place = Task::Place::block;
+    task.block = {block->offset, size};
+  } else {
+    task.size = static_cast<std::uint32_t>(size);
+    if (size != 0) std::memcpy(task.bytes, call.payload.data(), size);
+  }
+  blobs_.use(task.function);
+  blobs_.use(task.context);
+  ++pending_;
+  backlog_.push_back(task);
+  out = &task;
+  settle();
+  return Admission::admitted;
+}
+
+std::uint32_t Supervisor::add_blob(std::span<const std::byte> bytes) {
+  const Lock lock(mutex_);
+  return blobs_.add(bytes).value_or(0);
+}
+
+void Supervisor::drop_blob(std::uint32_t number) {
+  const Lock lock(mutex_);
+  if (!blobs_.drop(number)) return;
+  for (const auto& link : links_) {
+    if (link && link->knows(number)) link->to_forget.push_back(number);
+  }
+}
+
+MapJob* Supervisor::open_map(std::uint32_t function, std::uint32_t context,
+                             std::uint32_t chunk_size) {
+  auto job = std::make_unique<MapJob>();
+  job->function = function;
+  job->context = context;
+  job->chunk_size = chunk_size;
+  job->anchor.kind = ipc::TaskKind::chunk;
+  job->anchor.place = Task::Place::anchor;
+  job->anchor.watcher = job.get();
+  const Lock lock(mutex_);
+  blobs_.use(function);
+  blobs_.use(context);
+  return job.release();
+}
+
+Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
+                                std::uint64_t count) {
+  const Lock lock(mutex_);
+  if (closing_) return is_broken() ? Admission::broken : Admission::closed;
+  if (count == 0) return Admission::admitted;
+  if (job.cut_offset == job.items.size() && job.live == 0) {
+    // All that was there is done: an endless map must not keep it.
+    job.items.clear();
+    job.cut_offset = 0;
+  }
+  job.items.insert(job.items.end(), items.begin(), items.end());
+  job.added += count;
+  if (!job.counted) {
+    job.counted = true;
+    ++pending_;
+  }
+  if (!job.queued) {
+    job.queued = true;
+    backlog_.push_back(job.anchor);
+  }
+  settle();
+  return Admission::admitted;
+}
+
+void Supervisor::dispatch() {
+  while (Task* task = backlog_.front()) {
+    const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); });
+    if (!rank) break;
+    if (task->place == Task::Place::anchor) {
+      auto& job = *static_cast<MapJob*>(task->watcher);
+      task = &cut_segment(job, segment_items(job, options_.workers));
+      task->id = ++last_id_;
+      if (job.cut == job.added) {
+        backlog_.remove(job.anchor);
+        job.queued = false;
+      }
+    } else {
+      backlog_.remove(*task);
+    }
+    if (!send(*task, *rank)) {
+      scheduler_.withdrawn(*rank);
+      backlog_.push_front(*task);
+      break;
+    }
+  }
+  apply_grants();
+}
+
+bool Supervisor::send(Task& task, Rank rank) {
+  WorkerLink& link = *links_[rank];
+  if (!link.has_room(kMessagesOfATask)) return false;
+  ipc::BlockRef items{};
+  if (task.place == Task::Place::job) {
+    auto& segment = static_cast<Segment&>(task);
+    const std::size_t size = segment.end - segment.begin;
+    const auto block = arguments_.allocate(size);
+    if (!block) return false;
+    std::memcpy(arguments_.at(block->offset), segment.job->items.data() + segment.begin, size);
+    items = {block->offset, size};
+  }
+  if (task.context != 0 && !link.knows(task.context)) send_blob(link, task.context);
+  if (!link.knows(task.function)) send_blob(link, task.function);
+
+  ipc::TaskSlot& slot = link.reserve();
+  slot.task = task.id;
+  slot.function = task.function;
+  slot.context = task.context;
+  slot.kind = task.kind;
+  slot.format = task.format;
+  slot.count = 1;
+  switch (task.place) {
+    case Task::Place::block:
+      put_payload(slot, task.block);
+      break;
+    case Task::Place::job:
+      slot.count = static_cast<Segment&>(task).count;
+      task.block = items;
+      put_payload(slot, items);
+      break;
+    default:
+      put_payload(slot, std::span<const std::byte>(task.bytes, task.size));
+  }
+  link.publish(&task);
+  task.rank = rank;
+  task.stage.store(Stage::sent, std::memory_order_relaxed);
+  if (task.watched) ++link.watched;
+  touch_busy(link);
+  link.end().wake_if_asleep();
+  ++link.assigned;
+  if (link.assigned == options_.max_tasks_per_worker) scheduler_.close(rank);
+  if (!link.to_forget.empty()) send_forgets(link);
+  return true;
+}
+
+void Supervisor::send_blob(WorkerLink& link, std::uint32_t number) {
+  ipc::TaskSlot& slot = link.reserve();
+  slot.task = 0;
+  slot.function = number;
+  slot.context = 0;
+  slot.count = 1;
+  slot.kind = ipc::TaskKind::define;
+  slot.format = ipc::Format::blob;
+  put_payload(slot, blobs_.find(number));
+  link.publish(nullptr);
+  link.set_known(number, true);
+}
+
+void Supervisor::send_forgets(WorkerLink& link) {
+  // Half the ring stays free for tasks: forgetting has time.
+  while (!link.to_forget.empty() && link.has_room(ipc::kRingSlots / 2)) {
+    ipc::TaskSlot& slot = link.reserve();
+    slot.task = 0;
+    slot.function = link.to_forget.back();
+    slot.kind = ipc::TaskKind::forget;
+    slot.format = ipc::Format::none;
+    put_payload(slot, std::span<const std::byte>{});
+    link.publish(nullptr);
+    link.set_known(link.to_forget.back(), false);
+    link.to_forget.pop_back();
+  }
+}
+
+void Supervisor::send_initializer(WorkerLink& link) {
+  if (initializer_.context != 0) send_blob(link, initializer_.context);
+  send_blob(link, initializer_.function);
+  ipc::TaskSlot& slot = link.reserve();
+  slot.task = kInitializerTask;
+  slot.function = initializer_.function;
+  slot.context = initializer_.context;
+  slot.count = 1;
+  slot.kind = ipc::TaskKind::initialize;
+  slot.format = initializer_.format;
+  put_payload(slot, initializer_block_);
+  link.publish(nullptr);
+  link.initializing = true;
+  ++initializing_;
+  touch_busy(link);
+}
+
+// With a worker idle and nothing waiting: a task must not wait in a ring behind a long one.
+void Supervisor::move_queued() {
+  if (!backlog_.empty() || !scheduler_.any_idle() || !scheduler_.any_queued()) return;
+  const std::uint64_t now = ipc::now_ns();
+  const auto running_ns = [this, now](Rank rank) -> std::uint64_t {
+    WorkerLink& link = *links_[rank];
+    const Task* oldest = link.oldest();
+    const ipc::CurrentView current = link.end().current();
+    if (current.state == ipc::WorkerState::none) return now - link.launched_ns;
+    if (oldest == nullptr || current.task != oldest->id || current.begun_ns > now) return 0;
+    return now - current.begun_ns;
+  };
+  while (const auto victim = scheduler_.victim(running_ns)) {
+    WorkerLink& link = *links_[*victim];
+    Task* task = link.take_back_any();
+    if (task == nullptr) break;
+    took_back(link, *task);
+    const auto rank = scheduler_.assign([](Rank) { return false; });
+    if (!rank || !send(*task, *rank)) {
+      if (rank) scheduler_.withdrawn(*rank);
+      backlog_.push_front(*task);
+      break;
+    }
+  }
+  apply_grants();
+}
+
+void Supervisor::took_back(WorkerLink& link, Task& task) {
+  if (task.watched) --link.watched;
+  if (task.place == Task::Place::job) arguments_.free(task.block.offset);
+  task.stage.store(Stage::waiting, std::memory_order_relaxed);
+  scheduler_.withdrawn(link.rank);
+}
+
+void Supervisor::apply_grants() {
+  for (Rank rank : scheduler_.changed_grants()) {
+    if (links_[rank]) {
+      links_[rank]->end().set_spin_ns(scheduler_.may_spin(rank) ? options_.spin_ns : 0);
+    }
+  }
+  scheduler_.changed_grants().clear();
+}
+
+void Supervisor::touch_busy(WorkerLink& link) {
+  if (link.is_busy) return;
+  link.is_busy = true;
+  busy_.push_back(&link);
+}
+
+void Supervisor::stop_link(WorkerLink& link) {
+  if (link.state == LinkState::leaving || link.state == LinkState::rogue) return;
+  if (!link.has_room(1)) return;
+  scheduler_.close(link.rank);
+  ipc::TaskSlot& slot = link.reserve();
+  slot.task = 0;
+  slot.kind = ipc::TaskKind::stop;
+  slot.format = ipc::Format::none;
+  put_payload(slot, std::span<const std::byte>{});
+  link.publish(nullptr);
+  link.state = LinkState::leaving;
+  link.end().wake_if_asleep();
+}
+
+}  // namespace owngil::runtime

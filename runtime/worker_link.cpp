@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "runtime/worker_link.hpp"
+
+#include "ipc/build_id.hpp"
+#include "ipc/clock.hpp"
+#include "ipc/memfd.hpp"
+
+namespace owngil::runtime {
+
+namespace {
+
+ipc::Channel& prepared(ipc::Mapping& memory, Rank rank, std::uint64_t generation) {
+  auto& channel = memory.as<ipc::Channel>();
+  channel.header.magic = ipc::kMagic;
+  channel.header.build = ipc::build_id();
+  channel.header.rank = rank;
+  channel.header.generation = generation;
+  return channel;
+}
+
+}  // namespace
+
+WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_generation,
+                       std::size_t results_size)
+    : rank(its_rank),
+      key(its_key),
+      generation(its_generation),
+      launched_ns(ipc::now_ns()),
+      channel_fd_(ipc::create_memfd("owngil-channel", sizeof(ipc::Channel))),
+      channel_memory_(channel_fd_.get(), sizeof(ipc::Channel), ipc::Access::read_write,
+                      ipc::OnFork::exclude),
+      results_fd_(ipc::create_memfd("owngil-results", results_size)),
+      results_(results_fd_.get(), results_size, ipc::OnFork::exclude),
+      end_(prepared(channel_memory_, its_rank, its_generation)) {
+  if (!ipc::commit(channel_fd_.get(), 0, sizeof(ipc::Channel))) {
+    throw std::system_error(ENOMEM, std::generic_category(), "fallocate(channel)");
+  }
+}
+
+bool WorkerLink::has_room(std::uint64_t messages) {
+  static_cast<void>(oldest());  // what needs no answer takes no room
+  return next_ - oldest_ + messages <= ipc::kRingSlots && end_.task_room() >= messages;
+}
+
+void WorkerLink::publish(Task* answered_by) {
+  const std::uint64_t position = end_.publish_task();
+  in_flight_[position & kMask] = answered_by;
+  next_ = position + 1;
+  if (answered_by != nullptr) {
+    answered_by->position = position;
+    ++outstanding;
+  }
+}
+
+Task* WorkerLink::take_back_any() {
+  for (std::uint64_t position = oldest_; position < next_; ++position) {
+    Task* task = in_flight_[position & kMask];
+    if (task != nullptr && take_back(*task)) return task;
+  }
+  return nullptr;
+}
+
+bool WorkerLink::take_back(Task& task) {
+  if (!end_.try_take_back(task.position)) return false;
+  in_flight_[task.position & kMask] = nullptr;
+  --outstanding;
+  return true;
+}
+
+Task* WorkerLink::oldest() {
+  while (oldest_ < next_ && in_flight_[oldest_ & kMask] == nullptr) ++oldest_;
+  return oldest_ < next_ ? in_flight_[oldest_ & kMask] : nullptr;
+}
+
+Task& WorkerLink::pop_oldest() {
+  Task& task = *in_flight_[oldest_ & kMask];
+  in_flight_[oldest_++ & kMask] = nullptr;
+  --outstanding;
+  return task;
+}
+
+std::uint64_t WorkerLink::answers_until(const Task& task) const {
+  std::uint64_t answers = 0;
+  for (std::uint64_t position = oldest_; position <= task.position; ++position) {
+    answers += in_flight_[position & kMask] != nullptr ? 1 : 0;
+  }
+  return answers;
+}
+
+std::vector<Task*> WorkerLink::take_all() {
+  std::vector<Task*> tasks;
+  while (oldest() != nullptr) tasks.push_back(&pop_oldest());
+  return tasks;
+}
+
+void WorkerLink::release(std::uint64_t offset) {
+  unreleased_.push_back(offset);
+  while (!unreleased_.empty() && end_.try_push_release(unreleased_.back())) {
+    unreleased_.pop_back();
+  }
+}
+
+void WorkerLink::set_known(std::uint32_t blob, bool known) {
+  if (blob >= blobs_.size()) blobs_.resize(std::size_t{blob} + 64);
+  blobs_[blob] = known;
+}
+
+}  // namespace owngil::runtime

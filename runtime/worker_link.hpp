@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One worker as the supervisor sees it: its channel, and in private memory what it was given.
+//
+// Threads: guarded by the supervisor's mutex.
+// Lifetime: from the launch until the process is gone; the next worker of the rank gets a new one.
+// Not: a process. The launcher starts and kills it, by `key`.
+// Invariants:
+//   L1  in_flight holds the tasks of positions [oldest, next); null where there is none to be
+//       answered (a blob, a stop, a task that was taken back).
+//   L2  Answers come in the order of the positions: the next is that of the oldest task.
+#pragma once
+
+#include "ipc/arena.hpp"
+#include "ipc/channel.hpp"
+#include "ipc/mapping.hpp"
+#include "runtime/scheduler.hpp"
+#include "runtime/task.hpp"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <sys/types.h>
+#include <vector>
+
+namespace owngil::runtime {
+
+enum class LinkState : std::uint8_t {
+  launching,  // asked for
+  running,    // its process exists
+  leaving,    // it was told to stop
+  rogue,      // it broke the protocol and was killed; nothing more is read from it
+};
+
+class WorkerLink {
+ public:
+  // Makes the shared memory. Throws std::system_error.
+  WorkerLink(Rank rank, std::uint64_t key, std::uint64_t generation, std::size_t results_size);
+
+  // --- task ring
+  bool has_room(std::uint64_t messages);
+  ipc::TaskSlot& reserve() { return *end_.try_reserve_task(); }  // Requires: has_room
+  void publish(Task* answered_by);  // the reserved slot; nullptr: there will be no answer
+  // The oldest task that the worker has not claimed, taken out of its ring; nullptr: none.
+  Task* take_back_any();
+  bool take_back(Task& task);
+
+  // --- results
+  Task* oldest();        // the task that the next answer must be for; nullptr: none
+  Task& pop_oldest();    // Requires: oldest() != nullptr
+  std::uint64_t answers_until(const Task& task) const;  // how many, up to and with its own
+  // Every task that was not answered, oldest first; the link is empty afterwards.
+  std::vector<Task*> take_all();
+  void release(std::uint64_t offset);  // gives a block back, now or when there is room
+
+  bool knows(std::uint32_t blob) const { return blob < blobs_.size() && blobs_[blob]; }
+  void set_known(std::uint32_t blob, bool known);
+
+  ipc::SupervisorEnd& end() { return end_; }
+  const ipc::SupervisorEnd& end() const { return end_; }
+  const ipc::ArenaView& results() const { return results_; }
+  int channel_fd() const { return channel_fd_.get(); }
+  int results_fd() const { return results_fd_.get(); }
+
+  // immutable after construction
+  const Rank rank;
+  const std::uint64_t key;
+  const std::uint64_t generation;
+  const std::uint64_t launched_ns;
+  // what the supervisor keeps beside
+  LinkState state = LinkState::launching;
+  bool initializing = false;  // its initializer has not answered
+  pid_t pid = 0;
+  std::uint32_t outstanding = 0;
+  std::uint32_t watched = 0;    // tasks outstanding whose completion somebody waits for
+  std::uint64_t assigned = 0;   // tasks since its start
+  std::vector<std::uint32_t> to_forget;
+  bool is_busy = false;         // among the supervisor's busy links
+
+ private:
+  static constexpr std::uint64_t kMask = ipc::kRingSlots - 1;
+
+  ipc::UniqueFd channel_fd_;
+  ipc::Mapping channel_memory_;
+  ipc::UniqueFd results_fd_;
+  ipc::ArenaView results_;
+  ipc::SupervisorEnd end_;
+  std::array<Task*, ipc::kRingSlots> in_flight_{};
+  std::uint64_t oldest_ = 0;
+  std::uint64_t next_ = 0;
+  std::vector<bool> blobs_;
+  std::vector<std::uint64_t> unreleased_;
+};
+
+}  // namespace owngil::runtime
