@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Writes the results of a chunk, item by item, into a chain of blocks.
+//
+// Threads: the worker's loop alone. Processes: whoever outlives the worker reads the chain.
+// Lifetime: one chunk. The blocks are the reader's once the chunk's reply, or the worker's end,
+//   has told of them.
+// Invariants:
+//   W1  The chain is known (`current.chain`) before its first item is complete.
+//   W2  An item counts in `current.progress` once it, and the way to it, is written.
+//   W3  The present block always has room to say of each further item that it failed.
+#pragma once
+
+#include "ipc/channel.hpp"
+#include "ipc/layout.hpp"
+#include "workers/result_memory.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace owngil::workers {
+
+class ChainWriter {
+ public:
+  ChainWriter(ipc::WorkerEnd& channel, ResultMemory& memory)
+      : channel_(channel), memory_(memory) {}
+
+  // Opens the chain for `items` items, which are all to be added. False: no memory.
+  [[nodiscard]] bool open(std::uint32_t items);
+
+  // Writes and completes the next item. False: no memory for it, nothing was written.
+  [[nodiscard]] bool add(ipc::Status status, ipc::Format format,
+                         std::span<const std::byte> bytes) {
+    if (least_room(bytes.size()) > room_ && !open_next_block(bytes.size())) return false;
+    write(status, format, bytes);
+    return true;
+  }
+
+  // The next item failed, and there is no memory to tell how.
+  void add_untold_failure() { write(ipc::Status::raised, ipc::Format::none, {}); }
+
+  [[nodiscard]] ipc::BlockRef first() const { return first_; }
+  [[nodiscard]] std::uint32_t done() const { return done_; }
+
+ private:
+  // What this item and W3 need: headers for the items from this one on, and for the way on.
+  [[nodiscard]] std::size_t least_room(std::size_t size) const {
+    return (items_ - done_ + std::size_t{1}) * sizeof(ipc::ItemHeader) + ipc::padded(size);
+  }
+  void write(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes) {
+    const ipc::ItemHeader header{static_cast<std::uint32_t>(bytes.size()), format, status, 0};
+    std::memcpy(next_, &header, sizeof header);
+    if (!bytes.empty()) std::memcpy(next_ + sizeof header, bytes.data(), bytes.size());
+    const std::size_t size = sizeof header + ipc::padded(bytes.size());
+    next_ += size;
+    room_ -= size;
+    channel_.set_progress(++done_);
+  }
+  [[nodiscard]] bool open_next_block(std::size_t item_bytes);
+  [[nodiscard]] std::uint64_t block_bytes(std::size_t item_bytes) const;
+  [[nodiscard]] std::uint64_t written_here() const {
+    return block_.size == 0 ? 0 : block_.size - sizeof(ipc::ChainHeader) - room_;
+  }
+  void start(ipc::BlockRef block);
+
+  ipc::WorkerEnd& channel_;
+  ResultMemory& memory_;
+  std::byte* next_ = nullptr;  // where the next item goes
+  std::size_t room_ = 0;       // bytes from there to the end of the block
+  std::uint32_t items_ = 0;
+  std::uint32_t done_ = 0;
+  std::uint64_t written_ = 0;  // bytes of items in the blocks before this one
+  ipc::BlockRef block_{0, 0};
+  ipc::BlockRef first_{0, 0};
+};
+
+}  // namespace owngil::workers

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "workers/codec.hpp"
+#include "workers/codec_format.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+namespace owngil::workers {
+namespace {
+
+// The objects that later references go back to, by their place. Owns them.
+class SharedObjects {
+ public:
+  SharedObjects() noexcept = default;
+  SharedObjects(const SharedObjects&) = delete;
+  SharedObjects& operator=(const SharedObjects&) = delete;
+  ~SharedObjects() {
+    for (std::size_t i = 0; i != count_; ++i) Py_XDECREF(entries_[i].object);
+    if (entries_ != inline_) PyMem_Free(entries_);
+  }
+
+  // Takes the next place; places only rise. The object may follow (set). False: no memory.
+  [[nodiscard]] bool add(std::uint32_t place, PyObject* borrowed, std::size_t& index) noexcept {
+    if (count_ == capacity_ && !grow()) return false;
+    index = count_;
+    entries_[count_++] = {Py_XNewRef(borrowed), place};
+    return true;
+  }
+  void set(std::size_t index, PyObject* borrowed) noexcept {
+    entries_[index].object = Py_NewRef(borrowed);
+  }
+
+  // Borrowed; nullptr: nothing there, or a tuple that is not whole yet.
+  [[nodiscard]] PyObject* find(std::uint32_t place) const noexcept {
+    const std::span<const Entry> all(entries_, count_);
+    const auto found = std::lower_bound(
+        all.begin(), all.end(), place,
+        [](const Entry& entry, std::uint32_t at) { return entry.place < at; });
+    return found != all.end() && found->place == place ? found->object : nullptr;
+  }
+
+ private:
+  struct Entry {
+    PyObject* object;
+    std::uint32_t place;
+  };
+
+  [[nodiscard]] bool grow() noexcept {
+    auto* const grown = static_cast<Entry*>(PyMem_Malloc(capacity_ * 4 * sizeof(Entry)));
+    if (grown == nullptr) return false;
+    std::copy_n(entries_, count_, grown);
+    if (entries_ != inline_) PyMem_Free(entries_);
+    entries_ = grown;
+    capacity_ *= 4;
+    return true;
+  }
+
+  Entry inline_[8];
+  Entry* entries_ = inline_;
+  std::size_t count_ = 0;
+  std::size_t capacity_ = 8;
+};
+
+// Reads one encoding. Every failure sets a Python exception.
+class Decoder {
+ public:
+  explicit Decoder(std::span<const std::byte> bytes) noexcept
+      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()) {}
+
+  [[nodiscard]] PyObject* value(int depth) noexcept;
+  [[nodiscard]] PyObject* name() noexcept;
+  [[nodiscard]] bool count(std::uint32_t& count) noexcept;
+  [[nodiscard]] bool at_end() const noexcept { return at_ == end_; }
+  [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+
+  static PyObject* bad(const char* what) noexcept {
+    PyErr_Format(PyExc_ValueError, "bad tagged bytes: %s", what);
+    return nullptr;
+  }
+
+ private:
+  enum class Role { value, key, part_of_key };
+
+  [[nodiscard]] PyObject* any(int depth, Role role) noexcept;
+  [[nodiscard]] PyObject* shared(int depth, Role role) noexcept;
+  [[nodiscard]] PyObject* with_tag(Tag tag, int depth, Role role) noexcept;
+  [[nodiscard]] PyObject* container(Tag tag, int depth, Role role) noexcept;
+  [[nodiscard]] PyObject* tuple(std::uint32_t size, int depth, Role role) noexcept;
+  [[nodiscard]] PyObject* list(std::uint32_t size, int depth) noexcept;
+  [[nodiscard]] PyObject* dict(std::uint32_t size, int depth) noexcept;
+  [[nodiscard]] PyObject* reference(Role role) noexcept;
+  [[nodiscard]] PyObject* int_text() noexcept;
+  [[nodiscard]] PyObject* bytes() noexcept;
+  template <typename Unit>
+  [[nodiscard]] PyObject* text() noexcept;
+
+  template <typename T>
+  [[nodiscard]] bool raw(T& value) noexcept {
+    if (left() < sizeof value) return truncated();
+    std::memcpy(&value, at_, sizeof value);
+    at_ += sizeof value;
+    return true;
+  }
+  // A count of things that take at least `unit` bytes each: more than are left is an error.
+  [[nodiscard]] bool count_of(std::size_t unit, std::uint32_t& count_out) noexcept {
+    return count(count_out) && (count_out <= left() / unit || truncated());
+  }
+  static bool truncated() noexcept {
+    bad("truncated");
+    return false;
+  }
+
+  // A tag with kShared waits in pending_ until its object exists.
+  struct Pending {
+    bool is_set = false;
+    std::uint32_t place = 0;
+  };
+  // Containers register themselves before their items do, so that places only rise.
+  [[nodiscard]] bool register_container(PyObject* borrowed, std::size_t& index) noexcept;
+
+  const std::byte* const begin_;
+  const std::byte* at_;
+  const std::byte* const end_;
+  Pending pending_;
+  SharedObjects shared_;
+};
+
+inline PyObject* Decoder::value(int depth) noexcept { return any(depth, Role::value); }
+
+inline PyObject* Decoder::any(int depth, Role role) noexcept {
+  std::uint8_t tag = 0;
+  if (!raw(tag)) return nullptr;
+  if (tag == static_cast<std::uint8_t>(Tag::int8)) {
+    std::int8_t number = 0;
+    return raw(number) ? PyLong_FromLong(number) : nullptr;
+  }
+  if ((tag & kShared) != 0) {
+    --at_;
+    return shared(depth, role);
+  }
+  return with_tag(static_cast<Tag>(tag), depth, role);
+}
+
+PyObject* Decoder::shared(int depth, Role role) noexcept {
+  const auto place = static_cast<std::uint32_t>(at_ - begin_);
+  const auto tag = static_cast<Tag>(static_cast<std::uint8_t>(*at_++) & ~kShared);
+  pending_ = {true, place};
+  if (tag == Tag::tuple || tag == Tag::list || tag == Tag::dict) {
+    return container(tag, depth, role);
+  }
+  pending_.is_set = false;
+  if (tag == Tag::reference) return bad("a shared reference");
+  PyObject* const object = with_tag(tag, depth, role);
+  if (object == nullptr) return nullptr;
+  std::size_t index = 0;
+  if (!shared_.add(place, object, index)) {
+    Py_DECREF(object);
+    return PyErr_NoMemory();
+  }
+  return object;
+}
+
+PyObject* Decoder::with_tag(Tag tag, int depth, Role role) noexcept {
+  switch (tag) {
+    case Tag::none: return Py_NewRef(Py_None);
+    case Tag::false_: return Py_NewRef(Py_False);
+    case Tag::true_: return Py_NewRef(Py_True);
+    case Tag::int8: {
+      std::int8_t number = 0;
+      return raw(number) ? PyLong_FromLong(number) : nullptr;
+    }
+    case Tag::int32: {
+      std::int32_t number = 0;
+      return raw(number) ? PyLong_FromLong(number) : nullptr;
+    }
+    case Tag::int64: {
+      std::int64_t number = 0;
+      return raw(number) ? PyLong_FromLong(number) : nullptr;
+    }
+    case Tag::int_text: return int_text();
+    case Tag::float64: {
+      double number = 0;
+      return raw(number) ? PyFloat_FromDouble(number) : nullptr;
+    }
+    case Tag::complex128: {
+      double real = 0;
+      double imaginary = 0;
+      return raw(real) && raw(imaginary) ? PyComplex_FromDoubles(real, imaginary) : nullptr;
+    }
+    case Tag::bytes: return bytes();
+    case Tag::str1: return text<Py_UCS1>();
+    case Tag::str2: return text<Py_UCS2>();
+    case Tag::str4: return text<Py_UCS4>();
+    case Tag::tuple:
+    case Tag::list:
+    case Tag::dict: return container(tag, depth, role);
+    case Tag::reference: return reference(role);
+  }
+  return bad("an unknown tag");
+}
+
+PyObject* Decoder::container(Tag tag, int depth, Role role) noexcept {
+  if (depth >= kCodecMaxDepth) return bad("nested too deep");
+  if (role == Role::part_of_key || (role == Role::key && tag != Tag::tuple)) {
+    return bad("a key that is not plain");
+  }
+  std::uint32_t size = 0;
+  if (!count_of(tag == Tag::dict ? 2 : 1, size)) return nullptr;
+  switch (tag) {
+    case Tag::tuple: return tuple(size, depth, role);
+    case Tag::list: return list(size, depth);
+    default: return dict(size, depth);
+  }
+}
+
+bool Decoder::register_container(PyObject* borrowed, std::size_t& index) noexcept {
+  if (!pending_.is_set) return true;
+  pending_.is_set = false;
+  if (shared_.add(pending_.place, borrowed, index)) return true;
+  PyErr_NoMemory();
+  return false;
+}
+
+// A tuple can be referred to only once it is whole: nobody may see its empty slots.
+PyObject* Decoder::tuple(std::uint32_t size, int depth, Role role) noexcept {
+  const bool is_shared = pending_.is_set;
+  std::size_t index = 0;
+  if (!register_container(nullptr, index)) return nullptr;
+  Ref made = Ref::steal(PyTuple_New(size));
+  if (!made) return nullptr;
+  const Role item_role = role == Role::value ? Role::value : Role::part_of_key;
+  for (std::uint32_t i = 0; i != size; ++i) {
+    PyObject* const item = any(depth + 1, item_role);
+    if (item == nullptr) return nullptr;
+    PyTuple_SET_ITEM(made.get(), i, item);
+  }
+  if (is_shared) shared_.set(index, made.get());
+  return made.release();
+}
+
+PyObject* Decoder::list(std::uint32_t size, int depth) noexcept {
+  Ref made = Ref::steal(PyList_New(size));
+  std::size_t index = 0;
+  if (!made || !register_container(made.get(), index)) return nullptr;
+  for (std::uint32_t i = 0; i != size; ++i) {
+    PyObject* const item = value(depth + 1);
+    if (item == nullptr) return nullptr;
+    PyList_SET_ITEM(made.get(), i, item);
+  }
+  return made.release();
+}
+
+PyObject* Decoder::dict(std::uint32_t size, int depth) noexcept {
+  Ref made = Ref::steal(PyDict_New());
+  std::size_t index = 0;
+  if (!made || !register_container(made.get(), index)) return nullptr;
+  for (std::uint32_t i = 0; i != size; ++i) {
+    const Ref key = Ref::steal(any(depth + 1, Role::key));
+    if (!key) return nullptr;
+    const Ref item = Ref::steal(value(depth + 1));
+    if (!item || PyDict_SetItem(made.get(), key.get(), item.get()) < 0) return nullptr;
+  }
+  if (PyDict_GET_SIZE(made.get()) != static_cast<Py_ssize_t>(size)) return bad("a key twice");
+  return made.release();
+}
+
+PyObject* Decoder::reference(Role role) noexcept {
+  std::uint32_t place = 0;
+  if (!count(place)) return nullptr;
+  PyObject* const found = shared_.find(place);
+  if (found == nullptr) return bad("a reference to nothing");
+  if (role != Role::value &&
+      (PyTuple_CheckExact(found) || PyList_CheckExact(found) || PyDict_CheckExact(found))) {
+    return bad("a key that is not plain");
+  }
+  return Py_NewRef(found);
+}
+
+PyObject* Decoder::int_text() noexcept {
+  std::uint32_t size = 0;
+  if (!count_of(1, size)) return nullptr;
+  for (std::uint32_t i = 0; i != size; ++i) {
+    const char digit = static_cast<char>(at_[i]);
+    const bool is_hex = (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
+    if (!is_hex && digit != 'x' && digit != '-') return bad("not a digit");
+  }
+  ByteBuffer terminated;
+  if (!terminated.append(at_, size) || !terminated.append("", 1)) return PyErr_NoMemory();
+  at_ += size;
+  return PyLong_FromString(reinterpret_cast<const char*>(terminated.data()), nullptr, 16);
+}
+
+PyObject* Decoder::bytes() noexcept {
+  std::uint32_t size = 0;
+  if (!count_of(1, size)) return nullptr;
+  const auto* const data = reinterpret_cast<const char*>(at_);
+  at_ += size;
+  return PyBytes_FromStringAndSize(data, size);
+}
+
+// A str's kind follows from its largest character; any other kind is not an encoding.
+template <typename Unit>
+PyObject* Decoder::text() noexcept {
+  std::uint32_t size = 0;
+  if (!count_of(sizeof(Unit), size)) return nullptr;
+  const std::byte* const data = at_;
+  at_ += size * sizeof(Unit);
+  if constexpr (sizeof(Unit) == 1) {
+    return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, data, size);
+  } else {
+    Unit seen = 0;
+    for (std::uint32_t i = 0; i != size; ++i) {
+      Unit unit = 0;
+      std::memcpy(&unit, data + i * sizeof unit, sizeof unit);
+      seen = static_cast<Unit>(std::max(seen, unit));
+    }
+    constexpr std::uint32_t kLeast = sizeof(Unit) == 2 ? 0x100 : 0x10000;
+    if (seen < kLeast || seen > 0x10FFFF) return bad("a character out of its range");
+    PyObject* const made = PyUnicode_New(size, seen);
+    if (made == nullptr) return nullptr;
+    std::memcpy(PyUnicode_DATA(made), data, size * sizeof(Unit));
+    return made;
+  }
+}
+
+bool Decoder::count(std::uint32_t& count_out) noexcept {
+  std::uint64_t number = 0;
+  for (unsigned shift = 0; shift < 35; shift += 7) {
+    std::uint8_t part = 0;
+    if (!raw(part)) return false;
+    number |= static_cast<std::uint64_t>(part & 0x7F) << shift;
+    if ((part & 0x80) == 0) {
+      if (number > UINT32_MAX) break;
+      count_out = static_cast<std::uint32_t>(number);
+      return true;
+    }
+  }
+  bad("a count out of its range");
+  return false;
+}
+
+PyObject* Decoder::name() noexcept {
+  Ref object = Ref::steal(any(0, Role::key));
+  if (!object) return nullptr;
+  if (!PyUnicode_CheckExact(object.get())) return bad("a keyword that is not a str");
+  return object.release();
+}
+
+bool is_too_long(std::span<const std::byte> bytes) noexcept {
+  if (bytes.size() <= kCodecMaxBytes) return false;
+  Decoder::bad("too long");
+  return true;
+}
+
+bool get_names(Decoder& decoder, std::uint32_t keywords, DecodedCall& call) noexcept {
+  Ref names = Ref::steal(PyTuple_New(keywords));
+  if (!names) return false;
+  for (std::uint32_t i = 0; i != keywords; ++i) {
+    PyObject* const name = decoder.name();
+    if (name == nullptr) return false;
+    PyTuple_SET_ITEM(names.get(), i, name);
+  }
+  call.set_keyword_names(names.release());
+  return true;
+}
+
+bool get_values(Decoder& decoder, std::uint32_t count, DecodedCall& call) noexcept {
+  for (std::uint32_t i = 0; i != count; ++i) {
+    PyObject* const value = decoder.value(0);
+    if (value == nullptr) return false;
+    call.push(value);
+  }
+  return true;
+}
+
+bool get_call(Decoder& decoder, DecodedCall& call) noexcept {
+  std::uint32_t positional = 0;
+  std::uint32_t keywords = 0;
+  if (!decoder.count(positional) || !decoder.count(keywords)) return false;
+  const std::size_t all = std::size_t{positional} + keywords;
+  if (all > decoder.left()) {
+    Decoder::bad("truncated");
+    return false;
+  }
+  if (!call.reserve(all)) return false;
+  call.set_positional_count(positional);
+  if (!get_values(decoder, positional, call)) return false;
+  if (keywords != 0) {
+    if (!get_names(decoder, keywords, call) || !get_values(decoder, keywords, call)) return false;
+  }
+  if (decoder.at_end()) return true;
+  Decoder::bad("bytes after the end");
+  return false;
+}
+
+}  // namespace
+
+PyObject* decode_value(std::span<const std::byte> bytes) noexcept {
+  if (is_too_long(bytes)) return nullptr;
+  Decoder decoder(bytes);
+  Ref made = Ref::steal(decoder.value(0));
+  if (made && !decoder.at_end()) return Decoder::bad("bytes after the end");
+  return made.release();
+}
+
+bool decode_call(std::span<const std::byte> bytes, DecodedCall& call) noexcept {
+  if (is_too_long(bytes)) return false;
+  Decoder decoder(bytes);
+  if (get_call(decoder, call)) return true;
+  call.clear();
+  return false;
+}
+
+}  // namespace owngil::workers

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "workers/executor.hpp"
+
+#include "ipc/check.hpp"
+#include "workers/codec.hpp"
+
+#include <cstring>
+#include <utility>
+
+namespace owngil::workers {
+
+void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
+  switch (task.kind) {
+    case ipc::TaskKind::chunk: return run_chunk(task, blobs, reply);
+    case ipc::TaskKind::initialize: return run_initializer(task, blobs, reply);
+    default: return run_call(task, blobs, reply);
+  }
+}
+
+void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
+  PyObject* const function = make_ready(task, blobs);
+  if (function == nullptr) return send(encode_failure(), reply);
+  send(encode(call(function, task.format, task.payload)), reply);
+}
+
+void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
+  PyObject* const function = make_ready(task, blobs);
+  const Ref value = function == nullptr ? Ref() : call(function, task.format, task.payload);
+  if (value) {
+    static_cast<void>(reply.set(ipc::Status::returned, ipc::Format::none, {}));
+    return;
+  }
+  const Ref raised = Ref::steal(PyErr_GetRaisedException());
+  module_.log_initializer_failure(raised.get());
+  PyErr_SetRaisedException(Py_NewRef(raised.get()));
+  send(encode_failure(), reply);
+}
+
+void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
+  PyObject* const function = make_ready(task, blobs);
+  if (function == nullptr) return send(encode_failure(), reply);
+  if (!reply.items().open(task.count)) {
+    return send(no_room(task.count * sizeof(ipc::ItemHeader), reply), reply);
+  }
+  std::span<const std::byte> rest = task.payload;
+  for (std::uint32_t i = 0; i != task.count; ++i) {
+    ipc::ItemHeader header;
+    OWNGIL_CHECK(rest.size() >= sizeof header);
+    std::memcpy(&header, rest.data(), sizeof header);
+    rest = rest.subspan(sizeof header);
+    OWNGIL_CHECK(rest.size() >= ipc::padded(header.size));
+    send_item(encode(call(function, header.format, rest.first(header.size))), reply);
+    rest = rest.subspan(ipc::padded(header.size));
+  }
+  reply.close_items();
+}
+
+void Executor::send(const Message& message, Reply& reply) {
+  if (message.format == ipc::Format::none) return reply.set_untold_failure();
+  if (reply.set(message.status, message.format, message.bytes)) return;
+  const Message failure = no_room(message.bytes.size(), reply);
+  if (!reply.set(failure.status, failure.format, failure.bytes)) reply.set_untold_failure();
+}
+
+void Executor::send_item(const Message& message, Reply& reply) {
+  if (reply.items().add(message.status, message.format, message.bytes)) return;
+  const Message failure = no_room(message.bytes.size(), reply);
+  if (!reply.items().add(failure.status, failure.format, failure.bytes)) {
+    reply.items().add_untold_failure();
+  }
+}
+
+PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {
+  if (PyErr_CheckSignals() < 0) return nullptr;
+  return functions_.make_ready(task, blobs);
+}
+
+Ref Executor::call(PyObject* function, ipc::Format format, std::span<const std::byte> payload) {
+  if (!decode(format, payload)) return {};
+  Ref value = Ref::steal(call_.call(function));
+  call_.clear();
+  // A function in C does not look for signals by itself.
+  if (value && PyErr_CheckSignals() < 0) value.reset();
+  return value;
+}
+
+bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
+  if (format == ipc::Format::tagged) return decode_call(payload, call_);
+  if (format == ipc::Format::none) return true;  // a call without arguments
+  const Ref pair = module_.load_call(payload);
+  if (!pair) return false;
+  if (!PyTuple_Check(pair.get()) || PyTuple_GET_SIZE(pair.get()) != 2) {
+    PyErr_SetString(PyExc_TypeError, "a pickled call is (args, kwargs)");
+    return false;
+  }
+  return call_.assign(PyTuple_GET_ITEM(pair.get(), 0), PyTuple_GET_ITEM(pair.get(), 1));
+}
+
+Executor::Message Executor::encode(Ref value) {
+  if (!value) return encode_failure();
+  buffer_.clear();
+  switch (encode_value(value.get(), buffer_)) {
+    case Encoded::ok: return {ipc::Status::returned, ipc::Format::tagged, buffer_.bytes(), {}};
+    case Encoded::error: value.reset(); return encode_failure();
+    case Encoded::unsupported: break;
+  }
+  Ref dumped = module_.dump_result(value.get());
+  value.reset();
+  if (!dumped) return encode_failure();
+  PyObject* const bytes = dumped.get();
+  return {ipc::Status::returned, ipc::Format::pickle,
+          std::as_bytes(std::span(PyBytes_AS_STRING(bytes),
+                                  static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)))),
+          std::move(dumped)};
+}
+
+Executor::Message Executor::encode_failure() {
+  Ref raised = Ref::steal(PyErr_GetRaisedException());
+  Ref told = module_.dump_exception(raised.get());
+  raised.reset();
+  if (!told) return {};
+  PyObject* const bytes = told.get();
+  return {ipc::Status::raised, ipc::Format::failure,
+          std::as_bytes(std::span(PyBytes_AS_STRING(bytes),
+                                  static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)))),
+          std::move(told)};
+}
+
+Executor::Message Executor::no_room(std::size_t size, const Reply& reply) {
+  PyErr_Format(PyExc_MemoryError,
+               "no room for a result of %zu bytes: %llu of the %llu bytes for this worker's "
+               "results are in use, or the system has no memory left",
+               size, static_cast<unsigned long long>(reply.memory().in_use()),
+               static_cast<unsigned long long>(reply.memory().size()));
+  return encode_failure();
+}
+
+bool Executor::after_sleep() {
+  PyEval_RestoreThread(std::exchange(thread_, nullptr));
+  if (PyErr_CheckSignals() == 0) return true;
+  if (PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
+  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    PyErr_Clear();  // there is no task that it could interrupt
+  } else {
+    PyErr_WriteUnraisable(nullptr);
+  }
+  return true;
+}
+
+}  // namespace owngil::workers

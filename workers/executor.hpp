@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Runs tasks on the CPython C API: decode, execute, encode.
+//
+// Threads: the worker's own, with the GIL, except between before_sleep and after_sleep.
+// Lifetime: one for each interpreter that works; all that it holds is freed with it, so it
+//   goes before the interpreter does.
+// Not: a judge of exceptions. Whatever a task raises, SystemExit and KeyboardInterrupt
+//   included, is that task's failure, as in the standard pool.
+// Invariants:
+//   E1  Nothing of a task is referred to any more when its reply is committed.
+//   E2  No exception is set between tasks.
+#pragma once
+
+#include "workers/byte_buffer.hpp"
+#include "workers/decoded_call.hpp"
+#include "workers/loaded_functions.hpp"
+#include "workers/python.hpp"
+#include "workers/worker_loop.hpp"
+#include "workers/worker_module.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace owngil::workers {
+
+class Executor final : public TaskRunner {
+ public:
+  explicit Executor(WorkerModule module) noexcept
+      : module_(std::move(module)), functions_(module_) {}
+
+  void run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) override;
+  void forget(std::uint32_t number) override { functions_.forget(number); }
+  void before_sleep() override { thread_ = PyEval_SaveThread(); }
+  // False: a signal's handler has raised SystemExit, which is set.
+  [[nodiscard]] bool after_sleep() override;
+
+ private:
+  // What goes into a reply. `bytes` lie in `owner` or in buffer_.
+  struct Message {
+    ipc::Status status = ipc::Status::raised;
+    ipc::Format format = ipc::Format::none;  // of a failure: it cannot be told
+    std::span<const std::byte> bytes;
+    Ref owner;
+  };
+
+  void run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
+  void run_initializer(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
+  void run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
+  void send(const Message& message, Reply& reply);
+  void send_item(const Message& message, Reply& reply);
+
+  [[nodiscard]] PyObject* make_ready(const Task& task, const ReceivedBlobs& blobs);
+  // decode and execute; none: an exception is set. Drops the arguments.
+  [[nodiscard]] Ref call(PyObject* function, ipc::Format format,
+                         std::span<const std::byte> payload);
+  [[nodiscard]] bool decode(ipc::Format format, std::span<const std::byte> payload);
+  // encode; both take all references.
+  [[nodiscard]] Message encode(Ref value);
+  [[nodiscard]] Message encode_failure();
+  [[nodiscard]] Message no_room(std::size_t size, const Reply& reply);
+
+  // the worker's thread
+  WorkerModule module_;
+  LoadedFunctions functions_;
+  DecodedCall call_;
+  ByteBuffer buffer_;
+  PyThreadState* thread_ = nullptr;  // while it sleeps
+};
+
+}  // namespace owngil::workers

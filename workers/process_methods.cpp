@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "workers/process_methods.hpp"
+
+#include "ipc/control_protocol.hpp"
+#include "workers/process_worker.hpp"
+#include "workers/run_worker.hpp"
+#include "workers/template.hpp"
+
+#include <cerrno>
+#include <exception>
+#include <fcntl.h>
+#include <optional>
+#include <string>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+namespace owngil::workers {
+namespace {
+
+PyObject* set_os_error(const std::system_error& error) {
+  const Ref arguments = Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
+  if (arguments) PyErr_SetObject(PyExc_OSError, arguments.get());
+  return nullptr;
+}
+
+// Calls what may throw, and turns what it throws into Python's.
+template <class Body>
+PyObject* guarded(Body body) noexcept {
+  try {
+    return body();
+  } catch (const std::system_error& error) {
+    return set_os_error(error);
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    return nullptr;
+  }
+}
+
+void close_on_exec(int fd) {
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    throw std::system_error(errno, std::system_category(), "fcntl of an inherited descriptor");
+  }
+}
+
+// (memory, rank, pool's name, pool's descriptors)
+PyObject* as_tuple(const Enlisted& worker) {
+  const Ref fds = Ref::steal(PyList_New(0));
+  if (!fds) return nullptr;
+  for (const int fd : worker.pool_fds) {
+    const Ref number = Ref::steal(PyLong_FromLong(fd));
+    if (!number || PyList_Append(fds.get(), number.get()) != 0) return nullptr;
+  }
+  const WorkerMemory& memory = worker.memory;
+  return Py_BuildValue("((iiiiii)Is#O)", memory.channel, memory.results, memory.arguments,
+                       memory.board, memory.caller_bell, memory.control_bell, worker.rank,
+                       worker.pool_name.data(), static_cast<Py_ssize_t>(worker.pool_name.size()),
+                       fds.get());
+}
+
+PyObject* read_config(PyObject*, PyObject*) noexcept {
+  struct stat info {};
+  if (::fstat(ipc::kStartConfig, &info) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  Ref config = Ref::steal(PyBytes_FromStringAndSize(nullptr, info.st_size));
+  if (!config) return nullptr;
+  char* const bytes = PyBytes_AS_STRING(config.get());
+  for (off_t done = 0; done < info.st_size;) {
+    const ssize_t got = ::pread(ipc::kStartConfig, bytes + done,
+                                static_cast<std::size_t>(info.st_size - done), done);
+    if (got <= 0) return PyErr_SetFromErrno(PyExc_OSError);
+    done += got;
+  }
+  return config.release();
+}
+
+PyObject* begin_template(PyObject*, PyObject*) noexcept {
+  return guarded([] {
+    for (const int fd : {ipc::kStartSocket, ipc::kStartConfig, ipc::kStartLifeline}) {
+      close_on_exec(fd);
+    }
+    ::prctl(PR_SET_NAME, "owngil-template");
+    return PyLong_FromLong(arm_lifeline(ipc::kStartLifeline).release());
+  });
+}
+
+PyObject* begin_worker(PyObject*, PyObject*) noexcept {
+  return guarded([]() -> PyObject* {
+    const ipc::UniqueFd socket(ipc::kStartSocket);
+    const ipc::UniqueFd config(ipc::kStartConfig);
+    const ipc::UniqueFd lifeline(ipc::kStartLifeline);
+    close_on_exec(ipc::kStartSocket);
+    try {
+      static_cast<void>(arm_lifeline(ipc::kStartLifeline).release());  // until the process ends
+      return as_tuple(enlist(ipc::kStartSocket));
+    } catch (const std::exception& error) {
+      report_failure(ipc::kStartSocket, error.what());
+      throw;
+    }
+  });
+}
+
+// await_fork(lifeline, timeout_ms, spawn_argv) -> worker | False (timeout) | None (closed)
+PyObject* await_fork_method(PyObject*, PyObject* arguments) noexcept {
+  int lifeline = -1;
+  int timeout_ms = -1;
+  PyObject* argv = nullptr;
+  if (!PyArg_ParseTuple(arguments, "iiO!", &lifeline, &timeout_ms, &PyList_Type, &argv)) {
+    return nullptr;
+  }
+  return guarded([&]() -> PyObject* {
+    std::vector<std::string> spawn_argv;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(argv); ++i) {
+      const char* const one = PyBytes_AsString(PyList_GET_ITEM(argv, i));
+      if (one == nullptr) return nullptr;
+      spawn_argv.emplace_back(one);
+    }
+    std::optional<Enlisted> worker;
+    switch (await_fork(lifeline, spawn_argv, timeout_ms, worker)) {
+      case Awaited::worker:
+        return as_tuple(*worker);
+      case Awaited::timeout:
+        Py_RETURN_FALSE;
+      case Awaited::closed:
+        Py_RETURN_NONE;
+      case Awaited::exception:
+        break;
+    }
+    return nullptr;
+  });
+}
+
+PyObject* send_note_method(PyObject*, PyObject* text) noexcept {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) return nullptr;
+  send_note({bytes, static_cast<std::size_t>(size)});
+  Py_RETURN_NONE;
+}
+
+// The template keeps nobody's pipe open; its workers get outputs of their own.
+PyObject* let_go_of_output(PyObject*, PyObject*) noexcept {
+  if (::dup2(STDIN_FILENO, STDOUT_FILENO) < 0 || ::dup2(STDIN_FILENO, STDERR_FILENO) < 0) {
+    return PyErr_SetFromErrno(PyExc_OSError);
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* fork_for_nothing_method(PyObject*, PyObject*) noexcept {
+  fork_for_nothing();
+  Py_RETURN_NONE;
+}
+
+PyObject* run_worker_method(PyObject*, PyObject* arguments) noexcept {
+  WorkerMemory memory{};
+  if (!PyArg_ParseTuple(arguments, "iiiiii", &memory.channel, &memory.results, &memory.arguments,
+                        &memory.board, &memory.caller_bell, &memory.control_bell)) {
+    return nullptr;
+  }
+  const int code = run_worker(memory);
+  return code < 0 ? nullptr : PyLong_FromLong(code);
+}
+
+PyMethodDef methods[] = {
+    {"read_config", read_config, METH_NOARGS, nullptr},
+    {"begin_template", begin_template, METH_NOARGS, nullptr},
+    {"begin_worker", begin_worker, METH_NOARGS, nullptr},
+    {"await_fork", await_fork_method, METH_VARARGS, nullptr},
+    {"send_note", send_note_method, METH_O, nullptr},
+    {"let_go_of_output", let_go_of_output, METH_NOARGS, nullptr},
+    {"fork_for_nothing", fork_for_nothing_method, METH_NOARGS, nullptr},
+    {"run_worker", run_worker_method, METH_VARARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+PyMethodDef* process_methods() noexcept { return methods; }
+
+}  // namespace owngil::workers

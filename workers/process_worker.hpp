@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a process becomes a worker: it ties its life to the user's process, takes what its pool
+// gives it, and says that it has started, before anything of the user's runs.
+//
+// Processes: in the worker, forked or spawned; the other side is runtime/process_host.hpp.
+// Threads: the only one.
+// Lifetime: the memory's descriptors go to run_worker(), those of the pool to owngil._worker.
+// Not: Python. The interpreter may be in the middle of a fork.
+#pragma once
+
+#include "ipc/unique_fd.hpp"
+#include "workers/run_worker.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace owngil::workers {
+
+struct Enlisted {
+  WorkerMemory memory;
+  std::uint32_t rank;
+  std::string pool_name;
+  std::vector<int> pool_fds;
+};
+
+// The kernel kills this process when the user's process is gone, however it went; at once if it
+// is gone already. `lifeline` is the inherited reading end, which stays as it is; the result is
+// this process's own. Throws std::system_error.
+[[nodiscard]] ipc::UniqueFd arm_lifeline(int lifeline);
+
+// `socket` is the worker's own; it has said `started` on return. The descriptors 1 and 2 are the
+// user's process's. Throws std::system_error or std::runtime_error; then nothing was said.
+[[nodiscard]] Enlisted enlist(int socket);
+
+// There will be no worker.
+void report_failure(int socket, std::string_view reason) noexcept;
+
+}  // namespace owngil::workers

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "workers/template.hpp"
+
+#include "ipc/fd_passing.hpp"
+#include "workers/python.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+namespace owngil::workers {
+namespace {
+
+void wait_for(pid_t child) {
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+std::string describe(const char* call) { return std::string(call) + ": " + std::strerror(errno); }
+
+// In the worker, before Python knows that it was forked. Does not return if it fails.
+Enlisted enlist_forked(ipc::UniqueFd socket, int own_lifeline) {
+  try {
+    ::close(ipc::kStartSocket);
+    ::close(ipc::kStartConfig);
+    static_cast<void>(arm_lifeline(ipc::kStartLifeline).release());  // until the process ends
+    ::close(own_lifeline);
+    ::close(ipc::kStartLifeline);
+    return enlist(socket.get());
+  } catch (const std::exception& error) {
+    report_failure(socket.get(), error.what());
+    ::_exit(EXIT_FAILURE);
+  }
+}
+
+// The parent of a worker leaves at once, so the guardian has the worker. True: this is the worker.
+bool fork_grandchild(int socket) {
+  const pid_t worker = ::fork();
+  if (worker == 0) return true;
+  if (worker < 0) report_failure(socket, describe("fork"));
+  ::_exit(EXIT_SUCCESS);
+}
+
+std::optional<Enlisted> fork_worker(ipc::UniqueFd socket, int own_lifeline) {
+  PyOS_BeforeFork();
+  const pid_t intermediate = ::fork();
+  if (intermediate == 0) {
+    fork_grandchild(socket.get());
+    Enlisted enlisted = enlist_forked(std::move(socket), own_lifeline);
+    PyOS_AfterFork_Child();
+    return enlisted;
+  }
+  if (intermediate < 0) report_failure(socket.get(), describe("fork"));
+  PyOS_AfterFork_Parent();
+  if (intermediate > 0) wait_for(intermediate);
+  return std::nullopt;
+}
+
+// Other threads may hold any lock, so between fork and exec there are system calls only.
+void spawn_worker(const ipc::UniqueFd& socket, const std::vector<std::string>& argv) {
+  std::vector<char*> pointers;
+  for (const std::string& one : argv) pointers.push_back(const_cast<char*>(one.c_str()));
+  pointers.push_back(nullptr);
+  const pid_t intermediate = ::fork();
+  if (intermediate == 0) {
+    if (::fork() != 0) ::_exit(EXIT_SUCCESS);
+    ::dup2(socket.get(), ipc::kStartSocket);
+    ::fcntl(ipc::kStartConfig, F_SETFD, 0);
+    ::fcntl(ipc::kStartLifeline, F_SETFD, 0);
+    ::execve(pointers[0], pointers.data(), environ);
+    ::_exit(127);
+  }
+  if (intermediate < 0) {
+    report_failure(socket.get(), describe("fork"));
+  } else {
+    wait_for(intermediate);
+  }
+}
+
+// Returns what poll() does.
+int wait_for_request(int timeout_ms) {
+  pollfd readable{ipc::kStartSocket, POLLIN, 0};
+  int result = 0;
+  Py_BEGIN_ALLOW_THREADS
+  result = ::poll(&readable, 1, timeout_ms);
+  Py_END_ALLOW_THREADS
+  return result;
+}
+
+}  // namespace
+
+Awaited await_fork(int own_lifeline, const std::vector<std::string>& spawn_argv, int timeout_ms,
+                   std::optional<Enlisted>& worker) {
+  for (;;) {
+    ipc::ControlMessage request;
+    switch (ipc::receive_control(ipc::kStartSocket, request)) {
+      case ipc::Receive::closed:
+        return Awaited::closed;
+      case ipc::Receive::nothing: {
+        const int ready = wait_for_request(timeout_ms);
+        if (ready == 0) return Awaited::timeout;
+        if (ready < 0 && PyErr_CheckSignals() != 0) return Awaited::exception;
+        continue;
+      }
+      case ipc::Receive::got:
+        break;
+    }
+    // A request without its descriptor has closed the worker's socket by that.
+    if (request.header.verb != ipc::Verb::fork || request.fds.size() != 1) continue;
+    if (!spawn_argv.empty()) {
+      spawn_worker(request.fds.front(), spawn_argv);
+      continue;
+    }
+    worker = fork_worker(std::move(request.fds.front()), own_lifeline);
+    if (worker) return Awaited::worker;
+  }
+}
+
+void send_note(std::string_view text) noexcept {
+  static_cast<void>(ipc::send_control(ipc::kStartSocket, {.verb = ipc::Verb::note}, text));
+}
+
+void fork_for_nothing() noexcept {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(EXIT_SUCCESS);
+  if (child > 0) wait_for(child);
+}
+
+}  // namespace owngil::workers

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "workers/worker_loop.hpp"
+
+#include "ipc/check.hpp"
+#include "ipc/clock.hpp"
+#include "ipc/futex.hpp"
+
+namespace owngil::workers {
+
+LoopEnd WorkerLoop::run(std::uint32_t pid) {
+  channel_.set_state(ipc::WorkerState::ready, pid);
+  const LoopEnd end = work();
+  channel_.set_state(ipc::WorkerState::leaving, pid);
+  return end;
+}
+
+LoopEnd WorkerLoop::work() {
+  for (;;) {
+    const ipc::TaskSlot* const slot = channel_.front_task();
+    if (slot == nullptr) {
+      if (!wait()) return LoopEnd::interrupted;
+      continue;
+    }
+    const Next next = receive(*slot);
+    channel_.pop_task();
+    if (next == Next::stop) return LoopEnd::stopped;
+    if (next == Next::initializer_failed) return LoopEnd::initializer_failed;
+  }
+}
+
+bool WorkerLoop::wait() {
+  now_ns_ = 0;
+  if (channel_.spin_for_task()) return true;
+  runner_.before_sleep();
+  static_cast<void>(channel_.sleep_for_task(ipc::kForever));  // the loop looks again anyway
+  return runner_.after_sleep();
+}
+
+WorkerLoop::Next WorkerLoop::receive(const ipc::TaskSlot& slot) {
+  switch (slot.kind) {
+    case ipc::TaskKind::define:
+      blobs_.define(slot.function, payload(slot));
+      return Next::go_on;
+    case ipc::TaskKind::forget:
+      blobs_.forget(slot.function);
+      runner_.forget(slot.function);
+      return Next::go_on;
+    case ipc::TaskKind::stop:
+      return Next::stop;
+    case ipc::TaskKind::initialize:
+      if (channel_.try_claim() && execute(slot) == ipc::Status::raised) {
+        return Next::initializer_failed;
+      }
+      return Next::go_on;
+    case ipc::TaskKind::call:
+    case ipc::TaskKind::chunk:
+      if (channel_.try_claim()) static_cast<void>(execute(slot));
+      return Next::go_on;
+  }
+  OWNGIL_CHECK(!"a kind of task that this build knows");
+  return Next::stop;
+}
+
+ipc::Status WorkerLoop::execute(const ipc::TaskSlot& slot) {
+  const std::uint64_t begun_ns = now_ns_ != 0 ? now_ns_ : ipc::now_ns();
+  channel_.begin(slot.task, begun_ns);
+  const Task task{slot.task, slot.function, slot.context, slot.count,
+                  slot.kind, slot.format,   payload(slot)};
+  ipc::ResultSlot& result = channel_.reserve_result();
+  Reply reply(result, channel_, memory_);
+  runner_.run(task, blobs_, reply);
+  now_ns_ = ipc::now_ns();
+  result.task = task.id;
+  result.position = channel_.task_position();
+  result.run_ns = now_ns_ - begun_ns;
+  const ipc::Status status = reply.status();
+  channel_.publish_result();
+  return status;
+}
+
+std::span<const std::byte> WorkerLoop::payload(const ipc::TaskSlot& slot) const {
+  if (slot.where == ipc::Where::inline_bytes) return {slot.bytes, slot.size};
+  const std::byte* const begin = arguments_.checked(slot.block);
+  OWNGIL_CHECK(begin != nullptr);
+  return {begin, slot.block.size};
+}
+
+}  // namespace owngil::workers

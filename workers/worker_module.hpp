@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The worker's Python half, owngil._worker, as C++ calls it.
+//
+// Threads: needs the GIL, its destructor included. One for each interpreter.
+// Lifetime: owns its references; the interpreter outlives it.
+// Not: an interpreter of what it passes on. All methods that can fail set a Python exception.
+#pragma once
+
+#include "workers/python.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+namespace owngil::workers {
+
+class WorkerModule {
+ public:
+  // Nothing: an exception is set.
+  [[nodiscard]] static std::optional<WorkerModule> import() noexcept;
+
+  // Unpickles a call. The module for that is brought in by the first call that needs it.
+  [[nodiscard]] Ref load_call(std::span<const std::byte> pickle) noexcept;
+
+  // -> (callable, prepare or None, reload)
+  [[nodiscard]] Ref load_function(std::span<const std::byte> blob) const noexcept;
+  [[nodiscard]] bool apply_context(std::span<const std::byte> blob) const noexcept;
+
+  // -> bytes
+  [[nodiscard]] Ref dump_result(PyObject* value) const noexcept;
+  // -> bytes; none, without an exception: there is no telling it.
+  [[nodiscard]] Ref dump_exception(PyObject* exception) const noexcept;
+
+  void log_initializer_failure(PyObject* exception) const noexcept;
+
+ private:
+  WorkerModule() noexcept = default;
+
+  [[nodiscard]] bool bring_in_pickle() noexcept;
+  void make_raised_undecodable() const noexcept;
+
+  Ref loads_;  // none: not needed yet
+  Ref load_function_;
+  Ref apply_context_;
+  Ref undecodable_call_;
+  Ref dump_result_;
+  Ref dump_exception_;
+  Ref log_initializer_failure_;
+};
+
+}  // namespace owngil::workers
