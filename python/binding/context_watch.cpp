@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "python/binding/context_watch.hpp"
+
+#include <atomic>
+#include <cstring>
+
+namespace owngil::binding {
+
+namespace {
+
+// Counts chdir and putenv of this process. An audit hook cannot be removed, so neither can this.
+std::atomic<std::uint64_t> environment_epoch{0};
+std::atomic<bool> hook_installed{false};
+
+int audit(const char* event, PyObject*, void*) {
+  // Every audited event of the process comes by: look at as little as possible.
+  if (event[0] != 'o' || event[1] != 's' || event[2] != '.') return 0;
+  const char* name = event + 3;
+  if (std::strcmp(name, "chdir") == 0 || std::strcmp(name, "putenv") == 0 ||
+      std::strcmp(name, "unsetenv") == 0) {
+    environment_epoch.fetch_add(1, std::memory_order_relaxed);
+  }
+  return 0;
+}
+
+PyObject* filters_of_warnings() {
+  PyObject* modules = PyImport_GetModuleDict();
+  PyObject* warnings = PyDict_GetItemString(modules, "warnings");
+  if (warnings == nullptr) return nullptr;
+  PyObject* names = PyModule_Check(warnings) ? PyModule_GetDict(warnings) : nullptr;
+  return names != nullptr ? PyDict_GetItemString(names, "filters") : nullptr;
+}
+
+}  // namespace
+
+int install_audit_hook() {
+  if (hook_installed.exchange(true)) return 0;
+  return PySys_AddAuditHook(audit, nullptr);
+}
+
+bool ContextWatch::has_changed() {
+  // The hook hears of a chdir before it happens: another thread's may be seen a call too early,
+  // and is noticed again only with the next change. The caller's own is never missed.
+  const std::uint64_t epoch = environment_epoch.load(std::memory_order_relaxed);
+  bool changed = epoch != epoch_;
+  epoch_ = epoch;
+  changed |= !same(path_, PySys_GetObject("path"));
+  changed |= !same(argv_, PySys_GetObject("argv"));
+  changed |= !same(filters_, filters_of_warnings());
+  // Once there are managers, their key belongs to the context.
+  const bool managers =
+      PyDict_GetItemString(PyImport_GetModuleDict(), "multiprocessing.managers") != nullptr;
+  changed |= managers != managers_;
+  managers_ = managers;
+  return changed;
+}
+
+bool ContextWatch::same(WatchedList& watched, PyObject* present) {
+  if (present != nullptr && !PyList_Check(present)) present = nullptr;
+  const Py_ssize_t size = present != nullptr ? PyList_GET_SIZE(present) : 0;
+  bool same = present == watched.list && static_cast<std::size_t>(size) == watched.items.size();
+  for (Py_ssize_t i = 0; same && i < size; ++i) {
+    same = PyList_GET_ITEM(present, i) == watched.items[static_cast<std::size_t>(i)];
+  }
+  if (same) return true;
+  drop(watched);
+  watched.list = Py_XNewRef(present);
+  for (Py_ssize_t i = 0; i < size; ++i) {
+    watched.items.push_back(Py_NewRef(PyList_GET_ITEM(present, i)));
+  }
+  return false;
+}
+
+void ContextWatch::drop(WatchedList& watched) {
+  std::vector<PyObject*> items;
+  items.swap(watched.items);
+  Py_CLEAR(watched.list);
+  for (PyObject* item : items) Py_DECREF(item);
+}
+
+int ContextWatch::traverse(visitproc visit, void* arg) const {
+  for (const WatchedList* watched : {&path_, &argv_, &filters_}) {
+    Py_VISIT(watched->list);
+    for (PyObject* item : watched->items) Py_VISIT(item);
+  }
+  return 0;
+}
+
+void ContextWatch::clear() {
+  drop(path_);
+  drop(argv_);
+  drop(filters_);
+}
+
+}  // namespace owngil::binding

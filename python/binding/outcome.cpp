@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "python/binding/outcome.hpp"
+
+#include "workers/codec.hpp"
+
+namespace owngil::binding {
+
+using runtime::Ending;
+using runtime::Task;
+using workers::Ref;
+
+namespace {
+
+PyObject* bytes_object(std::span<const std::byte> bytes) {
+  return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()),
+                                   static_cast<Py_ssize_t>(bytes.size()));
+}
+
+// The exception that is set, taken; or, if that cannot be, at least one.
+Ref taken_exception() {
+  Ref raised = Ref::steal(PyErr_GetRaisedException());
+  if (!raised) raised = Ref::steal(PyObject_CallNoArgs(PyExc_SystemError));
+  return raised;
+}
+
+std::span<const std::byte> payload_of(const Task& task) {
+  if (task.place == Task::Place::heap) return {task.heap.data, task.heap.size};
+  return {task.bytes, task.size};
+}
+
+Ref died_exception(const runtime::Death& death) {
+  const Ref make = Ref::steal(package_function("_outcomes", "worker_died"));
+  if (!make) return taken_exception();
+  Ref made = Ref::steal(PyObject_CallFunction(
+      make.get(), "iIiOOKd", static_cast<int>(death.pid), static_cast<unsigned>(death.rank),
+      static_cast<int>(death.wait_status), death.status_known ? Py_True : Py_False,
+      death.protocol ? Py_True : Py_False, static_cast<unsigned long long>(death.peak_rss_bytes),
+      static_cast<double>(death.ran_ns) * 1e-9));
+  return made ? std::move(made) : taken_exception();
+}
+
+Ref cancelled_exception() {
+  const Ref module = Ref::steal(PyImport_ImportModule("concurrent.futures"));
+  const Ref type =
+      Ref::steal(module ? PyObject_GetAttrString(module.get(), "CancelledError") : nullptr);
+  Ref made = Ref::steal(type ? PyObject_CallNoArgs(type.get()) : nullptr);
+  return made ? std::move(made) : taken_exception();
+}
+
+}  // namespace
+
+Ref decode_failure(std::span<const std::byte> bytes) {
+  const Ref data = Ref::steal(bytes_object(bytes));
+  const Ref load = Ref::steal(data ? package_function("_pickling", "load_exception") : nullptr);
+  Ref exception = Ref::steal(load ? PyObject_CallOneArg(load.get(), data.get()) : nullptr);
+  return exception ? std::move(exception) : taken_exception();
+}
+
+Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes) {
+  Decoded decoded;
+  if (format == ipc::Format::tagged) {
+    decoded.value = Ref::steal(workers::decode_value(bytes));
+    if (!decoded.value) decoded.exception = taken_exception();
+    return decoded;
+  }
+  if (state.pickle_loads == nullptr) {
+    const Ref pickle = Ref::steal(PyImport_ImportModule("_pickle"));
+    state.pickle_loads = pickle ? PyObject_GetAttrString(pickle.get(), "loads") : nullptr;
+  }
+  const Ref data = Ref::steal(state.pickle_loads != nullptr ? bytes_object(bytes) : nullptr);
+  if (data) decoded.value = Ref::steal(PyObject_CallOneArg(state.pickle_loads, data.get()));
+  if (decoded.value) return decoded;
+  const Ref cause = taken_exception();
+  const Ref explain = Ref::steal(package_function("_pickling", "undecodable"));
+  if (explain && data) {
+    decoded.exception = Ref::steal(
+        PyObject_CallFunctionObjArgs(explain.get(), cause.get(), data.get(), nullptr));
+  }
+  if (!decoded.exception) decoded.exception = taken_exception();
+  return decoded;
+}
+
+Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task) {
+  Decoded decoded;
+  switch (task.ending) {
+    case Ending::returned:
+      return decode_returned(state, task.format, payload_of(task));
+    case Ending::raised:
+      decoded.exception = decode_failure(payload_of(task));
+      break;
+    case Ending::died:
+      decoded.exception = died_exception(task.death);
+      break;
+    case Ending::cancelled:
+      decoded.exception = cancelled_exception();
+      break;
+    case Ending::broken:
+      decoded.exception = Ref::steal(broken_exception(supervisor));
+      if (!decoded.exception) decoded.exception = taken_exception();
+      break;
+    case Ending::no_memory:
+    case Ending::none:
+      PyErr_NoMemory();
+      decoded.exception = taken_exception();
+      break;
+  }
+  return decoded;
+}
+
+}  // namespace owngil::binding

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From an outcome's bytes to a value or an exception: decode.
+//
+// Threads: needs the GIL.
+// Not: user code's judge. What fails while it decodes becomes a RemoteError, never a crash.
+#pragma once
+
+#include "ipc/layout.hpp"
+#include "python/binding/module_state.hpp"
+#include "runtime/task.hpp"
+#include "workers/python.hpp"
+
+#include <cstddef>
+#include <span>
+
+namespace owngil::binding {
+
+struct Decoded {
+  workers::Ref value;      // one of the two
+  workers::Ref exception;  // an instance
+
+  bool is_value() const { return static_cast<bool>(value); }
+};
+
+// Requires: `task` is complete and no segment of a map that has returned.
+Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor,
+                       const runtime::Task& task);
+
+// A returned value, or what it turned out to be.
+Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes);
+
+// A failure that a worker sent.
+workers::Ref decode_failure(std::span<const std::byte> bytes);
+
+}  // namespace owngil::binding

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "python/binding/pool.hpp"
+
+#include "python/binding/completions.hpp"
+#include "python/binding/future.hpp"
+#include "python/binding/map_iterator.hpp"
+#include "python/binding/waiting.hpp"
+#include "workers/codec.hpp"
+
+#include <new>
+#include <structmember.h>
+#include <system_error>
+
+namespace owngil::binding {
+
+using workers::Ref;
+
+namespace {
+
+PoolObject* cast(PyObject* self) { return reinterpret_cast<PoolObject*>(self); }
+
+// The pool, if it may be used here; nullptr: an exception is set.
+PoolObject* usable(PyObject* self, ModuleState*& state) {
+  state = state_of(Py_TYPE(self));
+  if (state == nullptr) return nullptr;
+  if (cast(self)->supervisor == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "Pool.__init__() was not called");
+    return nullptr;
+  }
+  if (!check_ours(state, cast(self)->generation)) return nullptr;
+  return cast(self);
+}
+
+PyObject* raise_system_error(const std::system_error& error) {
+  if (error.code().value() == ENOMEM) {
+    return PyErr_Format(PyExc_MemoryError, "owngil: %s", error.what());
+  }
+  const Ref args =
+      Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
+  if (args) PyErr_SetObject(PyExc_OSError, args.get());
+  return nullptr;
+}
+
+bool strings_of(PyObject* sequence, std::vector<std::string>& out) {
+  const Ref fast = Ref::steal(PySequence_Fast(sequence, "a sequence of bytes"));
+  if (!fast) return false;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    if (PyBytes_AsStringAndSize(PySequence_Fast_GET_ITEM(fast.get(), i), &data, &size) < 0) {
+      return false;
+    }
+    out.emplace_back(data, static_cast<std::size_t>(size));
+  }
+  return true;
+}
+
+PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
+  ModuleState* state = state_of(Py_TYPE(object));
+  if (state == nullptr) return nullptr;
+  static const char* names[] = {"workers",   "cpus",   "max_tasks_per_child", "arena_size",
+                                "spin_ns",   "argv",   "env",                 "guardian",
+                                "config",    "spawn",  "name",                "fds",
+                                "number",    "context", nullptr};
+  unsigned int workers = 0;
+  unsigned int cpus = 0;
+  unsigned long long max_tasks = 0;
+  unsigned long long arena_size = 0;
+  unsigned long long spin_ns = 0;
+  PyObject* argv = nullptr;
+  PyObject* env = nullptr;
+  const char* guardian = nullptr;
+  Py_ssize_t guardian_size = 0;
+  const char* config = nullptr;
+  Py_ssize_t config_size = 0;
+  int spawn = 0;
+  const char* name = nullptr;
+  PyObject* fds = nullptr;
+  PyObject* number = nullptr;
+  PyObject* context = nullptr;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$IIKKKOOy#y#psO!OO:_open",
+                                   const_cast<char**>(names), &workers, &cpus, &max_tasks,
+                                   &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
+                                   &config, &config_size, &spawn, &name, &PyList_Type, &fds,
+                                   &number, &context)) {
+    return nullptr;
+  }
+  PoolObject* self = cast(object);
+  if (self->supervisor != nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this pool is open already");
+    return nullptr;
+  }
+  runtime::LaunchSpec spec;
+  if (!strings_of(argv, spec.argv) || !strings_of(env, spec.env)) return nullptr;
+  spec.guardian_path.assign(guardian, static_cast<std::size_t>(guardian_size));
+  spec.config.assign(config, static_cast<std::size_t>(config_size));
+  runtime::Welcome welcome{name, {}};
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fds); ++i) {
+    welcome.fds.push_back(static_cast<int>(PyLong_AsLong(PyList_GET_ITEM(fds, i))));
+  }
+  if (PyErr_Occurred()) return nullptr;
+  runtime::SupervisorOptions options;
+  options.workers = workers;
+  options.cpus = cpus;
+  options.max_tasks_per_worker = max_tasks;
+  options.arena_size = arena_size;
+  options.spin_ns = spin_ns;
+  if (install_audit_hook() < 0) return nullptr;
+  try {
+    if (state->runtime == nullptr) state->runtime = new runtime::Runtime;
+    self->supervisor = &state->runtime->open_pool(
+        options, std::move(spec), std::move(welcome),
+        spawn != 0 ? runtime::StartMethod::spawn : runtime::StartMethod::fork_template);
+  } catch (const std::system_error& error) {
+    return raise_system_error(error);
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+  self->generation = state->generation;
+  self->number = Py_NewRef(number);
+  self->context = Py_NewRef(context);
+  self->watch = new ContextWatch;
+  return make_completions(*state, *self->supervisor);
+}
+
+PyObject* set_dispatcher(PyObject* object, PyObject* dispatcher) {
+  Py_XSETREF(cast(object)->dispatcher, Py_NewRef(dispatcher));
+  Py_RETURN_NONE;
+}
+
+// _start(initializer): starts the workers; each calls the function of that number (0: none) first.
+PyObject* start(PyObject* object, PyObject* initializer) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  const auto number = static_cast<std::uint32_t>(PyLong_AsUnsignedLong(initializer));
+  if (PyErr_Occurred() || !refresh_context(*state, *self)) return nullptr;
+  workers::ByteBuffer no_arguments;
+  if (workers::encode_call(nullptr, 0, nullptr, no_arguments) != workers::Encoded::ok) {
+    return PyErr_NoMemory();
+  }
+  const runtime::Call call{number, self->context_number, ipc::Format::tagged,
+                           no_arguments.bytes()};
+  try {
+    self->supervisor->start(number != 0 ? &call : nullptr);
+  } catch (const std::system_error& error) {
+    return raise_system_error(error);
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* add_blob(PyObject* object, PyObject* bytes) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  char* data = nullptr;
+  Py_ssize_t size = 0;
+  if (self == nullptr || PyBytes_AsStringAndSize(bytes, &data, &size) < 0) return nullptr;
+  const std::uint32_t number = self->supervisor->add_blob(
+      std::as_bytes(std::span(data, static_cast<std::size_t>(size))));
+  if (number == 0) {
+    return PyErr_Format(PyExc_MemoryError, "owngil: no shared memory for a function of %zd bytes",
+                        size);
+  }
+  return PyLong_FromUnsignedLong(number);
+}
+
+PyObject* drop_blob(PyObject* object, PyObject* number) {
+  const unsigned long value = PyLong_AsUnsignedLong(number);
+  if (value == static_cast<unsigned long>(-1) && PyErr_Occurred()) return nullptr;
+  const ModuleState* state = state_of(Py_TYPE(object));
+  PoolObject* self = cast(object);
+  if (self->supervisor != nullptr && is_ours(state, self->generation)) {
+    self->supervisor->drop_blob(static_cast<std::uint32_t>(value));
+  }
+  PyErr_Clear();
+  Py_RETURN_NONE;
+}
+
+// The exception that is set, as a future that has failed with it.
+PyObject* failed_future(ModuleState& state, const PoolObject& pool) {
+  return make_failed_future(state, pool.dispatcher, PyErr_GetRaisedException());
+}
+
+PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  if (nargs < 1) {
+    PyErr_SetString(PyExc_TypeError,
+                    "submit() missing 1 required positional argument: 'fn'");
+    return nullptr;
+  }
+  PyObject* function = args[0];
+  if (!PyCallable_Check(function)) {
+    return PyErr_Format(PyExc_TypeError, "submit() takes a callable, not %R of type %.200s",
+                        function, Py_TYPE(function)->tp_name);
+  }
+  if (!refresh_context(*state, *self)) return nullptr;
+  const std::uint32_t number = function_number(*self, function);
+  if (number == 0) return failed_future(*state, *self);
+  workers::ByteBuffer payload;
+  ipc::Format format = ipc::Format::none;
+  if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, payload,
+                        format)) {
+    return failed_future(*state, *self);
+  }
+  runtime::Task* task = nullptr;
+  const runtime::Call call{number, self->context_number, format, payload.bytes()};
+  runtime::Admission admission = runtime::Admission::no_memory;
+  try {
+    admission = self->supervisor->submit(call, task);
+  } catch (const std::bad_alloc&) {
+  }
+  if (admission != runtime::Admission::admitted) {
+    return raise_admission(*self->supervisor, admission, payload.size());
+  }
+  return make_future(*state, *self->supervisor, self->dispatcher, *task);
+}
+
+// _map(fn, iterables, timeout, chunksize, buffersize)
+PyObject* map(PyObject* object, PyObject* args) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  PyObject* function = nullptr;
+  PyObject* iterables = nullptr;
+  PyObject* timeout = nullptr;
+  unsigned int chunksize = 0;
+  unsigned long long buffersize = 0;
+  if (!PyArg_ParseTuple(args, "OO!OIK:_map", &function, &PyTuple_Type, &iterables, &timeout,
+                        &chunksize, &buffersize)) {
+    return nullptr;
+  }
+  return make_map_iterator(*state, *self, function, iterables, timeout, chunksize, buffersize);
+}
+
+PyObject* shutdown(PyObject* object, PyObject* cancel) {
+  const int cancel_futures = PyObject_IsTrue(cancel);
+  ModuleState* state = nullptr;
+  PoolObject* self = cancel_futures < 0 ? nullptr : usable(object, state);
+  if (self == nullptr) return nullptr;
+  self->supervisor->shutdown(cancel_futures != 0);
+  Py_RETURN_NONE;
+}
+
+PyObject* wait_ended(PyObject* object, PyObject*) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  while (true) {
+    runtime::WaitEnd end;
+    {
+      const WithoutGil without_gil;
+      end = self->supervisor->wait_ended(ipc::kForever);
+    }
+    if (end == runtime::WaitEnd::ready) Py_RETURN_NONE;
+    if (PyErr_CheckSignals() < 0) return nullptr;
+  }
+}
+
+PyObject* is_broken(PyObject* object, PyObject*) {
+  const PoolObject* self = cast(object);
+  return PyBool_FromLong(self->supervisor != nullptr && self->supervisor->is_broken());
+}
+
+// -> (pending, running, restarts, [(rank, pid, state, outstanding, tasks done, busy ns), ...])
+PyObject* snapshot(PyObject* object, PyObject*) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  const runtime::Snapshot taken = self->supervisor->snapshot();
+  const Ref workers = Ref::steal(PyList_New(0));
+  if (!workers) return nullptr;
+  for (const runtime::WorkerSnapshot& worker : taken.workers) {
+    const Ref row = Ref::steal(Py_BuildValue(
+        "(IiIIKK)", worker.rank, static_cast<int>(worker.pid),
+        static_cast<unsigned>(worker.state), worker.outstanding,
+        static_cast<unsigned long long>(worker.tasks_done),
+        static_cast<unsigned long long>(worker.busy_ns)));
+    if (!row || PyList_Append(workers.get(), row.get()) < 0) return nullptr;
+  }
+  return Py_BuildValue("(KKKO)", static_cast<unsigned long long>(taken.pending),
+                       static_cast<unsigned long long>(taken.running),
+                       static_cast<unsigned long long>(taken.restarts), workers.get());
+}
+
+// --- the object -----------------------------------------------------------------------------
+
+int traverse(PyObject* object, visitproc visit, void* arg) {
+  const PoolObject* self = cast(object);
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(self->number);
+  Py_VISIT(self->context);
+  Py_VISIT(self->dispatcher);
+  return self->watch != nullptr ? self->watch->traverse(visit, arg) : 0;
+}
+
+int clear(PyObject* object) {
+  PoolObject* self = cast(object);
+  Py_CLEAR(self->number);
+  Py_CLEAR(self->context);
+  Py_CLEAR(self->dispatcher);
+  if (self->watch != nullptr) self->watch->clear();
+  return 0;
+}
+
+void dealloc(PyObject* object) {
+  PyObject_GC_UnTrack(object);
+  PyTypeObject* type = Py_TYPE(object);
+  PoolObject* self = cast(object);
+  if (self->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+  clear(object);
+  delete self->watch;
+  if (self->supervisor != nullptr) {
+    const ModuleState* state = state_of(type);
+    if (is_ours(state, self->generation)) {
+      self->supervisor->shutdown(false);
+      self->supervisor->release();
+    }
+  }
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+PyMethodDef methods[] = {
+    {"submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(submit)),
+     METH_FASTCALL | METH_KEYWORDS,
+     "submit(fn, /, *args, **kwargs)\n--\n\nSchedule fn(*args, **kwargs) in a worker and return "
+     "its Future.\n\nWhat cannot be pickled fails the future, not the call.\nRaises TypeError if "
+     "fn is not callable, RuntimeError after shutdown(), BrokenProcessPool if the pool is broken, "
+     "MemoryError if the arguments find no shared memory."},
+    {"_open", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(open)),
+     METH_VARARGS | METH_KEYWORDS, nullptr},
+    {"_set_dispatcher", set_dispatcher, METH_O, nullptr},
+    {"_start", start, METH_O, nullptr},
+    {"_add_blob", add_blob, METH_O, nullptr},
+    {"_drop_blob", drop_blob, METH_O, nullptr},
+    {"_map", map, METH_VARARGS, nullptr},
+    {"_shutdown", shutdown, METH_O, nullptr},
+    {"_wait_ended", wait_ended, METH_NOARGS, nullptr},
+    {"_is_broken", is_broken, METH_NOARGS, nullptr},
+    {"_snapshot", snapshot, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(PoolObject, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("The C half of owngil.Pool.")},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {0, nullptr},
+};
+
+PyType_Spec spec = {"owngil._core.PoolBase", sizeof(PoolObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+std::uint32_t function_number(const PoolObject& pool, PyObject* function) {
+  const Ref number = Ref::steal(PyObject_CallOneArg(pool.number, function));
+  if (!number) return 0;
+  return static_cast<std::uint32_t>(PyLong_AsUnsignedLong(number.get()));
+}
+
+bool refresh_context(const ModuleState& state, PoolObject& pool) {
+  if (!give_notes(state)) return false;
+  if (!pool.watch->has_changed()) return true;
+  const Ref number = Ref::steal(PyObject_CallNoArgs(pool.context));
+  if (!number) return false;
+  pool.context_number = static_cast<std::uint32_t>(PyLong_AsUnsignedLong(number.get()));
+  return !PyErr_Occurred();
+}
+
+bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
+                      PyObject* keyword_names, workers::ByteBuffer& out, ipc::Format& format) {
+  format = ipc::Format::tagged;
+  switch (workers::encode_call(args, positional, keyword_names, out)) {
+    case workers::Encoded::ok:
+      return true;
+    case workers::Encoded::error:
+      return false;
+    case workers::Encoded::unsupported:
+      break;
+  }
+  format = ipc::Format::pickle;
+  if (state.dump_arguments == nullptr) {
+    state.dump_arguments = package_function("_pickling", "dump_arguments");
+    if (state.dump_arguments == nullptr) return false;
+  }
+  const Ref tuple = Ref::steal(PyTuple_New(static_cast<Py_ssize_t>(positional)));
+  if (!tuple) return false;
+  for (std::size_t i = 0; i < positional; ++i) {
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), Py_NewRef(args[i]));
+  }
+  Ref named = Ref::borrow(Py_None);
+  const Py_ssize_t names = keyword_names != nullptr ? PyTuple_GET_SIZE(keyword_names) : 0;
+  if (names > 0) {
+    named.reset(PyDict_New());
+    if (!named) return false;
+    for (Py_ssize_t i = 0; i < names; ++i) {
+      if (PyDict_SetItem(named.get(), PyTuple_GET_ITEM(keyword_names, i),
+                         args[positional + static_cast<std::size_t>(i)]) < 0) {
+        return false;
+      }
+    }
+  }
+  const Ref pickled = Ref::steal(
+      PyObject_CallFunctionObjArgs(state.dump_arguments, tuple.get(), named.get(), nullptr));
+  char* data = nullptr;
+  Py_ssize_t size = 0;
+  if (!pickled || PyBytes_AsStringAndSize(pickled.get(), &data, &size) < 0) return false;
+  if (!out.append(data, static_cast<std::size_t>(size))) {
+    PyErr_NoMemory();
+    return false;
+  }
+  return true;
+}
+
+bool add_pool_type(PyObject* module, ModuleState& state) {
+  PyObject* type = PyType_FromModuleAndSpec(module, &spec, nullptr);
+  if (type == nullptr) return false;
+  state.pool_type = reinterpret_cast<PyTypeObject*>(type);
+  return PyModule_AddObjectRef(module, "PoolBase", type) == 0;
+}
+
+}  // namespace owngil::binding

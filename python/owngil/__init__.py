@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A parallel runtime for Python: workers that each own their interpreter and its GIL.
+
+    import owngil
+
+    with owngil.Pool() as pool:
+        print(sum(pool.map(pow, range(1000), range(1000))))
+
+`Pool` is a `concurrent.futures.Executor`. Everything is imported when it is first used: a worker
+that only runs importable functions on plain values needs next to nothing of this package.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._errors import PoolBroken as PoolBroken
+    from ._errors import RemoteError as RemoteError
+    from ._errors import WorkerDied as WorkerDied
+    from ._future import Future as Future
+    from ._pool import Pool as Pool
+    from ._stats import PoolStats as PoolStats
+    from ._stats import WorkerStats as WorkerStats
+    from ._worker import Identity as Identity
+
+__all__ = [
+    "Future",
+    "Identity",
+    "Pool",
+    "PoolBroken",
+    "PoolStats",
+    "RemoteError",
+    "WorkerDied",
+    "WorkerStats",
+    "worker",
+]
+
+_HOMES = {
+    "Future": "_future",
+    "Identity": "_worker",
+    "Pool": "_pool",
+    "PoolBroken": "_errors",
+    "PoolStats": "_stats",
+    "RemoteError": "_errors",
+    "WorkerDied": "_errors",
+    "WorkerStats": "_stats",
+}
+
+
+def worker() -> "Identity | None":
+    """Inside a task: which worker runs it (rank, pid, kind, pool). Elsewhere: None."""
+    from ._worker import identity
+
+    return identity()
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from ._core import version
+
+        return version
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'owngil' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"owngil.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Do the same CPU-bound work in one thread, in threads, and in workers that own their GIL.
+
+Two pieces of work, each done in three ways:
+  countdown   `while n > 0: n -= 1`, pure Python, once for each worker
+  parse       every module of this Python's standard library is parsed with `ast`
+              and its nodes are counted: real work on real files
+
+Threads of one process share one GIL, so only one of them computes at a time.
+A worker of owngil.Pool has an interpreter and a GIL of its own, so it computes beside the
+others. `CPU used` is the user and system time of all processes that took part: when it is
+about the same in two rows, the faster row did the same work on more CPUs at once.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any
+
+from owngil._cli import plot, workloads
+from owngil._cli.command_error import CommandError
+from owngil._cli.cpu_clock import cpu_seconds
+from owngil._cli.live_line import LiveLine
+from owngil._cli.table import bar, render
+
+EXAMPLES = """\
+examples:
+  owngil demo                      about ten seconds
+  owngil demo --workers 8          eight countdowns, in eight threads, in eight workers
+  owngil demo --plot demo.png      the bars as a picture, too (pip install 'owngil[plot]')
+  owngil demo --json > demo.json   the figures for a program to read
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One piece of work, done in one way."""
+
+    way: str
+    seconds: float
+    times_faster: float
+    cpu_seconds: float
+    result: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One piece of work, done in every way."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way to apply a function to every item, and the processes that do it."""
+
+    name: str
+    apply: Callable[[Callable[[Any], int], Sequence[Any]], Iterable[int]]
+    pids: Callable[[], list[int]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `owngil demo`."""
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="threads and workers; the countdown runs N times (default: 2)",
+    )
+    parser.add_argument(
+        "--n",
+        type=_positive,
+        default=10_000_000,
+        metavar="N",
+        help="where each countdown starts (default: 10_000_000)",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw the bars into FILE, a PNG")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as JSON, and no table"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo; the exit status is 1 if the three ways do not agree."""
+    if arguments.plot:
+        plot.require(arguments.plot)
+    paths = workloads.standard_library()
+    if not paths:
+        raise CommandError("this Python has no source files of its standard library to parse")
+    for path in paths:
+        _read(path)  # so that no way pays for a cold disk
+
+    with LiveLine() as live, _ways(arguments.workers, live) as (ways, start_seconds):
+        experiments = [
+            _experiment(
+                "countdown",
+                f"countdown({arguments.n:,}), {_times(arguments.workers)}",
+                workloads.countdown,
+                [arguments.n] * arguments.workers,
+                ways,
+                live,
+            ),
+            _experiment(
+                "parse",
+                f"parse the {len(paths):,} modules of the standard library, count their nodes",
+                workloads.count_nodes,
+                paths,
+                ways,
+                live,
+            ),
+        ]
+
+    agree = all(row.result == e.rows[0].result for e in experiments for row in e.rows)
+    says = _sentence(experiments, arguments.workers, agree)
+    if arguments.json:
+        print(json.dumps(_record(arguments, start_seconds, experiments, says), indent=2))
+    else:
+        print(_report(start_seconds, experiments, says))
+    if arguments.plot:
+        plot.draw(arguments.plot, experiments, says)
+        print(f"Drawn into {arguments.plot}.", file=sys.stderr)
+    return 0 if agree else 1
+
+
+@contextmanager
+def _ways(workers: int, live: LiveLine) -> Iterator[tuple[list[Way], float]]:
+    from owngil import Pool
+
+    def pool_way(name: str, pool: Executor, pids: Callable[[], list[int]]) -> Way:
+        return Way(name, lambda function, items: pool.map(function, items), pids)
+
+    live.show("starting the workers")
+    began = time.perf_counter()
+    with Pool(workers) as processes, Pool(workers, kind="thread") as threads:
+        for pool in (processes, threads):
+            # One parse in each, so that no measured row pays for the import of `ast`.
+            for future in [
+                pool.submit(workloads.count_nodes, workloads.__file__) for _ in range(workers)
+            ]:
+                future.result()
+            if pool is processes:
+                start_seconds = time.perf_counter() - began
+        yield (
+            [
+                Way("serial", map, list),
+                pool_way(_plural(workers, "thread"), threads, list),
+                pool_way(
+                    _plural(workers, "process", "processes"),
+                    processes,
+                    lambda: [worker.pid for worker in processes.stats().workers],
+                ),
+            ],
+            start_seconds,
+        )
+
+
+def _experiment(
+    name: str,
+    title: str,
+    function: Callable[[Any], int],
+    items: Sequence[Any],
+    ways: Sequence[Way],
+    live: LiveLine,
+) -> Experiment:
+    rows: list[Row] = []
+    for way in ways:
+        live.show(f"{name}: {way.name}", len(items))
+        pids = way.pids()
+        cpu_before = time.process_time() + cpu_seconds(pids)
+        began = time.perf_counter()
+        result = 0
+        for value in way.apply(function, items):
+            result += value
+            live.advance()
+        seconds = time.perf_counter() - began
+        cpu = time.process_time() + cpu_seconds(pids) - cpu_before
+        serial = rows[0].seconds if rows else seconds
+        rows.append(Row(way.name, seconds, serial / seconds, cpu, result))
+    return Experiment(name, title, tuple(rows))
+
+
+def _sentence(experiments: Sequence[Experiment], workers: int, agree: bool) -> str:
+    if not agree:
+        return "The ways do not agree on the result: this is a bug, please report it."
+    cpus = len(os.sched_getaffinity(0))
+    threads = " and ".join(f"{e.rows[1].times_faster:.2f}" for e in experiments)
+    owners = " and ".join(f"{e.rows[2].times_faster:.2f}" for e in experiments)
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    first = "that share one GIL" if has_gil else "of this Python without a GIL"
+    sentence = (
+        f"{_plural(workers, 'thread').capitalize()} {first} were {threads} times as fast as one; "
+        f"{_plural(workers, 'process', 'processes')} that each own an interpreter and its GIL were "
+        f"{owners} times as fast, on {_plural(cpus, 'CPU')}, with the same results."
+    )
+    if workers < cpus:
+        sentence += f" (There are {cpus} CPUs: try --workers {cpus}.)"
+    elif cpus == 1:
+        sentence += " (With 1 CPU nothing can run beside anything else.)"
+    return sentence
+
+
+def _report(start_seconds: float, experiments: Sequence[Experiment], says: str) -> str:
+    header = ["", "seconds", "times faster", "CPU used", ""]
+    body: list[list[str]] = []
+    for experiment in experiments:
+        longest = max(row.seconds for row in experiment.rows)
+        for row in experiment.rows:
+            body.append(
+                [
+                    f"  {row.way}",
+                    f"{row.seconds:.2f}",
+                    f"{row.times_faster:.2f}",
+                    f"{row.cpu_seconds:.2f} s",
+                    bar(row.seconds, longest),
+                ]
+            )
+    head, *lines = render(header, body).splitlines()
+    text = [head]
+    for experiment in experiments:
+        text.append(experiment.title)
+        text += [lines.pop(0) for _ in experiment.rows]
+    text += [
+        "",
+        says,
+        f"Starting the workers took {start_seconds * 1000:.0f} ms, which is not in the table; "
+        f"each parse counted {experiments[1].rows[0].result:,} nodes.",
+    ]
+    return "\n".join(text)
+
+
+def _record(
+    arguments: argparse.Namespace,
+    start_seconds: float,
+    experiments: Sequence[Experiment],
+    says: str,
+) -> dict[str, object]:
+    from owngil import __version__
+
+    return {
+        "owngil": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "workers": arguments.workers,
+        "n": arguments.n,
+        "start_seconds": start_seconds,
+        "experiments": [dataclasses.asdict(experiment) for experiment in experiments],
+        "says": says,
+    }
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+def _read(path: str) -> None:
+    with open(path, "rb") as file:
+        file.read()
+
+
+def _plural(count: int, noun: str, nouns: str = "") -> str:
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`Pool`: an executor whose workers each own an interpreter and its GIL.
+
+The C half (`python/binding/pool.cpp`) submits; this one takes options, and opens and closes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import weakref
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _core, _future  # noqa: F401 - _future tells _core what a future is
+from ._bootstrap import launch_spec
+from ._cpus import usable_cpus
+from ._dispatcher import Dispatcher
+from ._functions import FunctionTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from multiprocessing.context import BaseContext
+
+    from ._stats import PoolStats
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+
+KINDS = ("process", "thread")
+STARTS = ("template", "spawn")
+
+# How long a worker may spin for its next task before it sleeps, if a CPU is free for it.
+# Shorter than a wake-up takes it would be worse than nothing; that is 30-40 us on virtual machines.
+_SPIN_NS = 60_000
+
+# Address space of an arena, not memory: pages are committed as they are used.
+_ARENA_SIZE = 1 << 36
+_SMALLEST_ARENA = 1 << 24
+
+_THREAD_LIMITS = (
+    "BLIS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_counter = 0
+
+
+class Pool(_core.PoolBase, Executor):
+    """A pool of workers that run Python functions in parallel, as `ProcessPoolExecutor` does.
+
+    max_workers: how many; default: the CPUs that this process may use (affinity, cgroup quota).
+    mp_context: for compatibility; its method `spawn` means start="spawn", others "template".
+    initializer, initargs: called in each worker before its first task. multiprocessing's locks
+        and queues may be among initargs, unless they are of the fork context.
+    max_tasks_per_child: a worker is replaced after so many tasks; default: never.
+    kind: "process" (workers that own their interpreter and GIL) or "thread" (the baseline with
+        a single GIL, in this process).
+    start: "template" forks workers from a small process that was started for the purpose;
+        "spawn" starts a Python for each, for libraries that must not be forked.
+    preload: modules that the template imports, so that workers need not.
+    threads_per_worker: limit for BLAS and OpenMP threads in a worker; default CPUs // workers.
+    name: of the pool, as `owngil.worker().pool` and thread names show it.
+
+    A worker that dies fails only the task that it had begun, with `WorkerDied`, and is replaced.
+    Raises ValueError or TypeError for what is not allowed, OSError if the system refuses.
+    """
+
+    _max_workers: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Pool:
+        if kwargs.get("kind") == "thread" and cls is Pool:
+            from ._threads import ThreadPool
+
+            return super().__new__(ThreadPool)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        kind: str = "process",
+        start: str = "template",
+        preload: Sequence[str] = (),
+        threads_per_worker: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
+        if mp_context is not None:
+            start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
+        preload = _module_names(preload)
+        cpus = usable_cpus()
+        self._max_workers = workers = max_workers or cpus
+        self._name = name or _next_name()
+        self._mp_context = mp_context
+        self._shut_down = False
+        self._initargs_fds: list[int] = []
+        self._initargs = initargs  # a lock's name in the system goes away with it
+        limit = str(threads_per_worker or max(1, cpus // workers))
+        argv, env, guardian, config = launch_spec(
+            "worker" if start == "spawn" else "template",
+            preload=preload,
+            environ={variable: limit for variable in _THREAD_LIMITS if variable not in os.environ},
+        )
+        self._functions = FunctionTable(self._add_blob, self._drop_blob)
+        self._context_number = 0
+        _at_exit_once()
+        first: Any = None
+        if initializer is not None:
+            from ._mp import pack_initializer
+
+            first, self._initargs_fds = pack_initializer(initializer, initargs)
+        weak = weakref.ref(self)
+        completions = self._open(
+            workers=workers,
+            cpus=cpus,
+            max_tasks_per_child=max_tasks_per_child or 0,
+            arena_size=_arena_size(workers),
+            spin_ns=_SPIN_NS if cpus > 1 else 0,
+            argv=argv,
+            env=env,
+            guardian=guardian,
+            config=config,
+            spawn=start == "spawn",
+            name=self._name,
+            fds=self._initargs_fds,
+            number=self._functions.number,
+            context=lambda: _capture(weak),
+        )
+        self._dispatcher = Dispatcher(completions, self._name)
+        self._set_dispatcher(self._dispatcher)
+        self._start(self._functions.number(first) if first is not None else 0)
+        self._first = first
+        _pools.add(self)
+
+    @staticmethod
+    def _check(
+        max_workers: Any,
+        initializer: Any,
+        max_tasks_per_child: Any,
+        kind: Any,
+        start: Any,
+        threads_per_worker: Any,
+    ) -> None:
+        for label, count in (
+            ("max_workers", max_workers),
+            ("max_tasks_per_child", max_tasks_per_child),
+            ("threads_per_worker", threads_per_worker),
+        ):
+            if count is None:
+                continue
+            if not isinstance(count, int) or isinstance(count, bool):
+                raise TypeError(f"{label} must be an integer or None, not {count!r}")
+            if count <= 0:
+                raise ValueError(f"{label} must be greater than 0, not {count}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        for label, given, allowed in (("kind", kind, KINDS), ("start", start, STARTS)):
+            if given not in allowed:
+                raise ValueError(f"{label} must be one of {', '.join(allowed)}, not {given!r}")
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Call fn on the items of the iterables, in parallel; yield the results in their order.
+
+        timeout: seconds from this call until the last result; then TimeoutError.
+        chunksize: items that travel together; None: chosen by measured duration.
+        buffersize: take so many items ahead of the results that were yielded, so that iterables
+            may be endless; None: take all of them at once.
+
+        An item that fails raises in its turn, and the iterator goes on behind it; a worker's
+        death fails the one item that it was at. `close()`, or letting the iterator go, cancels
+        what has not begun.
+        """
+        if not callable(fn):
+            raise TypeError(f"map() takes a callable, not {fn!r}")
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        return self._map(fn, iterables, timeout, chunksize or 0, buffersize or 0)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more tasks, and let the workers go once what was submitted is done.
+
+        wait: return only when all is done, callbacks included.
+        cancel_futures: cancel what no worker has begun.
+        """
+        self._shut_down = True
+        self._shutdown(cancel_futures)
+        if wait:
+            self._wait_ended()
+            self._dispatcher.join()
+            self._functions.close()
+            self._close_fds()
+
+    def stats(self) -> PoolStats:
+        """What the pool is doing now."""
+        from ._stats import make_stats
+
+        return make_stats(*self._snapshot())
+
+    @property
+    def _broken(self) -> bool:
+        return self._is_broken()
+
+    def _close_fds(self) -> None:
+        fds, self._initargs_fds = self._initargs_fds, []
+        for fd in fds:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self._close_fds()
+
+    def __repr__(self) -> str:
+        return f"<owngil.Pool {self._name!r}: {self._max_workers} workers>"
+
+
+def _capture(weak: weakref.ref[Pool]) -> int:
+    """The number of a blob of the present context; the former one is dropped."""
+    pool = weak()
+    if pool is None:
+        raise RuntimeError("the pool is gone")
+    from ._context import capture
+
+    before = pool._context_number
+    pool._context_number = pool._add_blob(capture())
+    if before:
+        pool._drop_blob(before)
+    return pool._context_number
+
+
+def _module_names(preload: Sequence[str]) -> list[str]:
+    names = list(preload)
+    if isinstance(preload, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"preload must be a sequence of module names, not {preload!r}")
+    return names
+
+
+def _next_name() -> str:
+    global _counter
+    _counter += 1
+    return f"pool-{_counter}"
+
+
+def _arena_size(workers: int) -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return _ARENA_SIZE
+    share = int(limit) // (8 * (workers + 1))
+    return max(_SMALLEST_ARENA, min(_ARENA_SIZE, share // _SMALLEST_ARENA * _SMALLEST_ARENA))
+
+
+_registered = False
+
+
+def _at_exit_once() -> None:
+    global _registered
+    if _registered:
+        return
+    # As the standard pools: before the interpreter joins its threads.
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    os.register_at_fork(after_in_child=_after_fork)
+    _registered = True
+
+
+def _at_exit() -> None:
+    for pool in list(_pools):
+        pool.shutdown(wait=True)
+    _core.close_runtime()
+
+
+def _after_fork() -> None:
+    _core.after_fork_in_child()
+    _pools.clear()

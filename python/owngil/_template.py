@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Life of a process that `_bootstrap`'s stub has started: a template, or a worker.
+
+A template imports what is to be preloaded, then forks a worker whenever it is asked to; while
+nobody asks, it warms itself up, so that later workers start with more. A worker gives its main
+thread to C++ and leaves as any program does, so that `atexit` and coverage run.
+
+Threads: the main thread; a template with another one is not forked.
+Not: forking, which is `workers/template.cpp`; nor what comes with each task, as `_context`.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+from . import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Config = dict[str, Any]
+
+# What most workers come to need, the most likely first. Imported one by one, each when nobody has
+# asked for a worker for this long.
+_WARM_UP = (
+    "owngil._pickling",
+    "owngil._context",
+    "owngil._restoring",
+    "pickle",
+    "cloudpickle",
+    "traceback",
+)
+_IDLE_MS = 30
+_FOR_EVER = -1
+
+
+def main(role: str) -> None:
+    _empty_main_module()
+    config: Config = marshal.loads(_core.read_config())
+    if role == "worker":
+        worker = _core.begin_worker()
+        _adopt(config)
+        _preload(config.get("preload", ()), _warn)
+    else:
+        worker = _serve(config)
+    if worker is not None:
+        _exit(_work(worker, config))
+
+
+def _serve(config: Config) -> Any:
+    """Returns in each worker, with what it has got; in the template with None, at its end."""
+    lifeline = _core.begin_template()
+    _adopt(config)
+    # What exists when a worker is forked is not the worker's to collect: that would copy it.
+    import gc
+
+    gc.disable()
+    started = _preload(config.get("preload", ()), _core.send_note)
+    spawn_argv = _spawn_argv() if _keeps_threads(started) else []
+    _flush()
+    _core.let_go_of_output()
+    gc.freeze()
+    cold = [] if spawn_argv else list(_WARM_UP)
+    while True:
+        worker = _core.await_fork(lifeline, _IDLE_MS if cold else _FOR_EVER, spawn_argv)
+        if worker is not False:
+            break
+        _import_quietly(cold.pop(0))
+        if not cold:
+            gc.collect()
+        gc.freeze()
+    if worker is not None:
+        gc.enable()
+    return worker
+
+
+def _work(worker: Any, config: Config) -> int:
+    memory, rank, pool_name, fds = worker
+    _reseed()
+    _match_output()
+    if not config["ignores_interrupt"]:
+        # Python left the interrupt ignored, as it was when the process began: a Ctrl-C during
+        # the start would have ended in a traceback.
+        import _signal
+
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    from . import _worker
+
+    _worker.enter(rank, os.getpid(), "process", pool_name)
+    _worker.adopt_fds(fds)
+    try:
+        return _core.run_worker(*memory)
+    except KeyboardInterrupt:
+        return 0  # an idle worker; whoever pressed the keys ends the pool, or goes on without it
+
+
+def _exit(code: int) -> None:
+    if code:
+        sys.exit(code)
+
+
+def _empty_main_module() -> None:
+    """What tasks bring along from the user's `__main__` finds no names of the stub's there."""
+    names = sys.modules["__main__"].__dict__
+    for name in [name for name in names if not name.startswith("__")]:
+        del names[name]
+
+
+def _adopt(config: Config) -> None:
+    if sys.path and sys.path[0] == "" and not sys.flags.safe_path:
+        del sys.path[0]  # the working directory, because of -c
+    sys.argv[:] = config.get("argv", [""])
+    if config.get("cwd") is not None:
+        try:
+            os.chdir(config["cwd"])
+        except OSError as error:
+            _core.send_note(f"owngil: a template cannot enter {config['cwd']!r}: {error}")
+    if "path" in config:
+        sys.path[:] = config["path"]
+
+
+# --- preloading
+
+
+def _preload(names: list[str], tell: Any) -> dict[str, int]:
+    """Imports them; returns which of them started how many threads."""
+    started: dict[str, int] = {}
+    for name in names:
+        before = _count_threads()
+        try:
+            __import__(name)
+        except BaseException as error:  # SystemExit as well: no module ends a template
+            tell(f"owngil: preload of {name!r} failed: {_describe(error)}")
+        more = _count_threads() - before
+        if more > 0:
+            started[name] = more
+    return started
+
+
+def _keeps_threads(started: dict[str, int]) -> bool:
+    """Whether this process must not be forked; then the user is told why."""
+    if _count_threads() == 1:
+        return False
+    # OpenBLAS and others end their threads before a fork, and start new ones when needed.
+    _core.fork_for_nothing()
+    count = _count_threads() - 1
+    if count == 0:
+        return False
+    culprits = ", ".join(repr(name) for name in started) or "something at start-up"
+    _core.send_note(
+        f"owngil: {culprits} left {count} thread{'s' if count > 1 else ''} running in the "
+        "template process, which therefore must not be forked. Workers are started with "
+        'start="spawn" instead: slower, with memory of their own. Leave it out of `preload`, '
+        'or pass start="spawn" to silence this warning.'
+    )
+    return True
+
+
+def _spawn_argv() -> list[bytes]:
+    return [os.fsencode(argument) for argument in (*sys.orig_argv[:-1], "worker")]
+
+
+def _count_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _import_quietly(name: str) -> None:
+    try:
+        __import__(name)
+    except Exception:  # noqa: BLE001, S110 - whoever needs it in a worker gets the error
+        pass
+
+
+# --- a worker's own
+
+
+def _reseed() -> None:
+    """`random` does so by itself, at the fork; these do not."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+    torch_random = sys.modules.get("torch.random")
+    if torch_random is not None:
+        torch_random.default_generator.seed()
+
+
+def _match_output() -> None:
+    """The template's streams were made for the output that it had then."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            is_terminal = stream.isatty()
+            if stream is sys.stdout and stream.line_buffering != is_terminal:
+                stream.reconfigure(line_buffering=is_terminal)
+        except (AttributeError, ValueError, OSError):
+            pass  # None or closed, or a module that was preloaded has put its own there
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the worker's C++ loop calls in Python.
+
+Threads: the worker's main thread, with the GIL.
+Not: imported in the user's process, but for `Initializer` and `identity`. Brings in no module
+before it is needed: a worker that only gets importable functions and plain values needs none.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from . import _restoring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Loaded = tuple[Callable[..., Any], Callable[[], None] | None, bool]
+
+
+class Identity:
+    """Which worker this is. The rank stays with the place when the process is replaced."""
+
+    __slots__ = ("kind", "pid", "pool", "rank")
+
+    def __init__(self, rank: int, pid: int, kind: str, pool: str) -> None:
+        self.rank = rank
+        self.pid = pid
+        self.kind = kind
+        self.pool = pool
+
+    def __repr__(self) -> str:
+        return f"Worker(rank={self.rank}, pid={self.pid}, kind={self.kind!r}, pool={self.pool!r})"
+
+
+_identity: Identity | None = None
+
+
+def enter(rank: int, pid: int, kind: str, pool_name: str) -> None:
+    """The process has become a worker."""
+    global _identity
+    _identity = Identity(rank, pid, kind, pool_name)
+
+
+def identity() -> Identity | None:
+    return _identity
+
+
+def adopt_fds(fds: Sequence[int]) -> None:
+    """Descriptors that came with the launch, for the initializer's arguments."""
+    Initializer.fds = list(fds)
+
+
+def load_function(blob: bytes) -> Loaded:
+    """The function, what puts its globals in place (or None), whether to load it for each call."""
+    kind, data = blob[:1], blob[1:]
+    if kind == b"R":
+        module, _, name = data.decode().partition("\0")
+        function = _import(module, name)
+        prepare = None
+    else:
+        function, prepare = _restoring.load(data)
+    _settle_context()
+    return function, prepare, kind == b"A"
+
+
+def apply_context(blob: bytes) -> None:
+    from ._context import apply
+
+    apply(blob)
+
+
+def dump_result(value: object) -> bytes:
+    from ._pickling import dump_result
+
+    return dump_result(value)
+
+
+def undecodable_call(error: BaseException) -> BaseException:
+    """What to fail with when the arguments do not unpickle: instead of the bare error."""
+    from ._pickling import undecodable_call
+
+    return undecodable_call(error)
+
+
+def dump_exception(error: BaseException) -> bytes:
+    from ._pickling import dump_exception
+
+    return dump_exception(error)
+
+
+def log_initializer_failure(error: BaseException) -> None:
+    from concurrent.futures import _base
+
+    _base.LOGGER.critical("Exception in initializer:", exc_info=error)
+
+
+class Initializer:
+    """The user's initializer with its arguments: what it changes, no later shipment undoes."""
+
+    fds: list[int] = []  # noqa: RUF012 - of the process, set once
+
+    def __init__(self, function: Callable[..., Any], arguments: bytes) -> None:
+        self.function = function
+        self.arguments = arguments
+
+    def __call__(self) -> None:
+        from ._initializing import run
+
+        run(self.function, self.arguments, Initializer.fds)
+
+
+def _import(module: str, name: str) -> Any:
+    try:
+        __import__(module)
+    except ModuleNotFoundError:
+        # It may be newer than what the import system remembers of its folder.
+        import importlib
+
+        importlib.invalidate_caches()
+        __import__(module)
+    found: Any = sys.modules[module]
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _settle_context() -> None:
+    context = sys.modules.get("owngil._context")
+    if context is not None and context.pending:
+        context.settle()
