@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Memory for payloads too large for a slot: one owner allocates and writes, its peer reads.
+//
+// Threads: one at a time; the owner guards it. Processes: Arena in the owner's, ArenaView in its
+//   peer's; who owns which arena stands in ARCHITECTURE.md.
+// Lifetime: blocks are gone with the Arena; pages, when the peer's view is gone too.
+// Not: reference counting. Whoever owns the arena frees a block once, when the peer has said so.
+// Invariants:
+//   A1  Every byte of a block is committed before allocate() returns it: writing it cannot fault
+//       for lack of memory.
+//   A2  The memory is written through the owner's mapping only.
+#pragma once
+
+#include "ipc/block_allocator.hpp"
+#include "ipc/layout.hpp"
+#include "ipc/mapping.hpp"
+#include "ipc/memfd.hpp"
+#include "ipc/unique_fd.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace owngil::ipc {
+
+class Arena {
+ public:
+  // Sizes are address space, not memory; rounded up to whole pages.
+  // Both throw std::system_error naming the call that failed.
+  Arena(const char* name, std::size_t size, OnFork on_fork = OnFork::inherit);
+  // Takes over a memfd that another process made for it, and in which nothing is allocated yet.
+  Arena(UniqueFd fd, std::size_t size, OnFork on_fork = OnFork::inherit);
+
+  // Nothing: no hole is large enough, or no memory.
+  [[nodiscard]] std::optional<BlockRef> allocate(std::uint64_t size);
+  void free(std::uint64_t offset) { blocks_.free(offset); }
+  [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept {
+    return mapping_.data() + offset;
+  }
+
+  // Gives back the pages above the last block that is out, but for the first `keep` bytes.
+  void trim(std::uint64_t keep);
+
+  // Peers can map it for reading only from now on.
+  void seal() { seal_against_new_writers(fd_.get()); }
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }
+  [[nodiscard]] std::uint64_t in_use() const noexcept { return blocks_.in_use(); }
+  [[nodiscard]] std::uint64_t committed() const noexcept { return committed_; }
+
+ private:
+  [[nodiscard]] bool commit_up_to(std::uint64_t end);
+
+  // immutable after construction
+  UniqueFd fd_;
+  Mapping mapping_;
+  // the owner's thread
+  BlockAllocator blocks_;
+  std::uint64_t committed_ = 0;
+};
+
+class ArenaView {
+ public:
+  // Maps for reading only. Throws std::system_error.
+  ArenaView(int fd, std::size_t size, OnFork on_fork = OnFork::inherit);
+
+  // The bytes of the block, or nullptr if it does not lie in the arena or is not aligned as blocks
+  // are. What the bytes say is still the peer's word.
+  [[nodiscard]] const std::byte* checked(BlockRef block) const noexcept {
+    if (block.size > mapping_.size() || block.offset > mapping_.size() - block.size ||
+        block.offset % BlockAllocator::kAlignment != 0) {
+      return nullptr;
+    }
+    return mapping_.data() + block.offset;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }
+
+ private:
+  Mapping mapping_;
+};
+
+}  // namespace owngil::ipc

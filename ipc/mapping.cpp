@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ipc/mapping.hpp"
+
+#include <sys/mman.h>
+
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace owngil::ipc {
+namespace {
+
+namespace bip = boost::interprocess;
+
+// What mapped_region asks of a "memory mappable": nothing but the descriptor.
+class Mappable {
+ public:
+  explicit Mappable(int fd) noexcept : handle_{fd, false} {}
+  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const noexcept { return handle_; }
+
+ private:
+  bip::mapping_handle_t handle_;
+};
+
+std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size, Access access) {
+  const bip::mode_t mode = access == Access::read_write ? bip::read_write : bip::read_only;
+  try {
+    return std::make_unique<bip::mapped_region>(Mappable(fd), mode, 0, size);
+  } catch (const bip::interprocess_exception& error) {
+    throw std::system_error(error.get_native_error(), std::generic_category(), "mmap of a memfd");
+  }
+}
+
+}  // namespace
+
+Mapping::Mapping(int fd, std::size_t size, Access access, OnFork on_fork)
+    : region_(map(fd, size, access)),
+      data_(static_cast<std::byte*>(region_->get_address())),
+      size_(size) {
+  if (on_fork == OnFork::exclude && ::madvise(data_, size_, MADV_DONTFORK) != 0) {
+    throw std::system_error(errno, std::generic_category(), "madvise(MADV_DONTFORK)");
+  }
+}
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : region_(std::move(other.region_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  region_ = std::move(other.region_);
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  return *this;
+}
+
+Mapping::~Mapping() = default;
+
+}  // namespace owngil::ipc

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ipc/memfd.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010  // Linux 5.1; older headers lack it
+#endif
+
+namespace owngil::ipc {
+namespace {
+
+[[noreturn]] void fail(const char* call) {
+  throw std::system_error(errno, std::generic_category(), call);
+}
+
+}  // namespace
+
+UniqueFd create_memfd(const char* name, std::size_t size) {
+  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) {
+    fail("memfd_create");
+  }
+  if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+    fail("ftruncate of a memfd");
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+    fail("fcntl(F_ADD_SEALS)");
+  }
+  return fd;
+}
+
+void seal_against_new_writers(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+    fail("fcntl(F_ADD_SEALS, F_SEAL_FUTURE_WRITE)");
+  }
+}
+
+bool commit(int fd, std::size_t offset, std::size_t size) {
+  while (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                     static_cast<off_t>(size)) != 0) {
+    if (errno == ENOSPC || errno == ENOMEM) {
+      return false;
+    }
+    if (errno != EINTR) {
+      fail("fallocate of a memfd");
+    }
+  }
+  return true;
+}
+
+void decommit(int fd, std::size_t offset, std::size_t size) noexcept {
+  // Failure leaves the pages where they are, which harms nobody.
+  static_cast<void>(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                static_cast<off_t>(offset), static_cast<off_t>(size)));
+}
+
+}  // namespace owngil::ipc

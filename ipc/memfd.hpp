@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Memory without a name: the one kind of object that processes share here.
+//
+// Threads: any. Processes: a memfd travels by inheritance or SCM_RIGHTS.
+// Lifetime: the kernel frees the pages with the last descriptor and mapping, whoever is killed.
+// Not: shm_open. Nothing appears in /dev/shm, so nothing can be left behind there.
+#pragma once
+
+#include "ipc/unique_fd.hpp"
+
+#include <cstddef>
+
+namespace owngil::ipc {
+
+// A sparse memfd of exactly `size` bytes, closed on exec and sealed against shrinking and
+// growing, so that no peer can turn a load from it into a SIGBUS.
+// Throws std::system_error naming the call that failed.
+[[nodiscard]] UniqueFd create_memfd(const char* name, std::size_t size);
+
+// From now on the memory can be mapped for reading only; mappings that exist keep their rights.
+// Requires: whoever is to write has mapped it. Throws std::system_error.
+void seal_against_new_writers(int fd);
+
+// Backs the range with pages, so that a lack of memory is an answer here and not a SIGBUS
+// later. False: there is no memory. Throws std::system_error for anything else.
+[[nodiscard]] bool commit(int fd, std::size_t offset, std::size_t size);
+
+// Gives the pages of the range back; it reads as zeros afterwards.
+void decommit(int fd, std::size_t offset, std::size_t size) noexcept;
+
+}  // namespace owngil::ipc

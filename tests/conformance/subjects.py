@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The executors that CPython's own tests are run against, as mixins like those of its `util`.
+
+CONFORMANCE_SUBJECT=standard runs the standard library's own pool instead: what fails then is the
+harness's fault, or the running Python's.
+"""
+
+from __future__ import annotations
+
+import os
+import unittest
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+import owngil
+
+try:
+    from test.test_concurrent_futures import test_shutdown, util
+except ImportError:  # a distribution may leave them out, and 3.12.1 forgot to install them
+    pytest.skip("this Python comes without test.test_concurrent_futures", allow_module_level=True)
+
+IS_STANDARD = os.environ.get("CONFORMANCE_SUBJECT") == "standard"
+
+# What upstream's scripts say, and what they must say to use the pool of this package.
+SCRIPT_CHANGES = {
+    "from concurrent.futures import Pool": "from owngil import Pool",
+    "if 'forkserver': multiprocessing": "import multiprocessing; multiprocessing",
+    "if 'spawn': multiprocessing": "import multiprocessing; multiprocessing",
+}
+
+
+class PoolMixin(util.ProcessPoolForkserverMixin):  # type: ignore[misc]
+    """A pool whose workers are forked from the template."""
+
+    executor_type: Any = owngil.Pool
+
+    def setUp(self) -> None:
+        assert_python_ok = test_shutdown.assert_python_ok
+
+        def assert_changed_python_ok(option: str, source: str, **variables: str) -> object:
+            for upstream, ours in SCRIPT_CHANGES.items():
+                source = source.replace(upstream, ours)
+            return assert_python_ok(option, source, **variables)
+
+        test_shutdown.assert_python_ok = assert_changed_python_ok
+        self.addCleanup(setattr, test_shutdown, "assert_python_ok", assert_python_ok)
+        super().setUp()
+
+
+class SpawnPoolMixin(PoolMixin):
+    """A pool whose workers are started one by one."""
+
+    ctx = "spawn"
+
+
+class ThreadKindPool:
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        return owngil.Pool(*arguments, kind="thread", **options)
+
+
+class ThreadPoolMixin(util.ThreadPoolMixin):  # type: ignore[misc]
+    """The single-GIL baseline."""
+
+    executor_type: Any = ThreadKindPool
+
+
+def subjects() -> tuple[type, ...]:
+    if IS_STANDARD:
+        return (util.ProcessPoolForkserverMixin,)
+    return (PoolMixin, SpawnPoolMixin, ThreadPoolMixin)
+
+
+def process_subjects() -> tuple[type, ...]:
+    return tuple(mixin for mixin in subjects() if hasattr(mixin, "ctx"))
+
+
+def template_subjects() -> tuple[type, ...]:
+    """For what is about futures and waiting, and the same however a worker was started."""
+    return tuple(mixin for mixin in subjects() if getattr(mixin, "ctx", None) != "spawn")
+
+
+def define_cases(
+    module: dict[str, Any],
+    mixin: type,
+    executors: Iterable[type],
+    not_applicable: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """Put one test case class a subject into the module: pytest makes each upstream case an item.
+
+    `not_applicable`: why cases say nothing about this package's pool -> their names.
+    """
+    known = unittest.TestLoader().getTestCaseNames(mixin)  # type: ignore[arg-type]
+    skips: dict[str, Any] = {
+        name: unittest.skip(reason)(lambda self: None)
+        for reason, names in not_applicable.items()
+        for name in names
+        if name in known and not IS_STANDARD
+    }
+    for executor in executors:
+        name = f"{executor.__name__.removesuffix('Mixin')}{mixin.__name__}"
+        module[name] = type(
+            name, (mixin, executor, util.BaseTestCase), {"__module__": module["__name__"], **skips}
+        )

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What holds for all tests in Python: no hangs, no leaks (and, by pyproject.toml, no warnings)."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from harness import leaks
+from harness.time_limit import TimeLimit
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A worker that must show its Python stack is told so by SIGABRT.
+    os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+    config.addinivalue_line("markers", "time_limit(seconds): how long a test may take")
+    config.pluginmanager.register(TimeLimit(), "owngil time limit")
+    config.pluginmanager.register(leaks, "owngil leak check")

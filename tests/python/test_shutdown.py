@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""shutdown, `with`, and what happens to a pool that nobody shuts down."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import tasks
+
+import owngil
+from harness import processes
+from harness.conditions import wait_until
+from harness.gate import Gate
+
+
+def worker_pids(pool: owngil.Pool) -> list[int]:
+    """Of a pool all of whose workers have started."""
+    list(pool.map(tasks.echo, range(2), chunksize=1))
+    wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
+    return [worker.pid for worker in pool.stats().workers]
+
+
+def have_ended(pids: list[int]) -> bool:
+    return not any(processes.read(pid) for pid in pids)
+
+
+def test_leaving_the_with_block_waits_for_all_tasks() -> None:
+    with owngil.Pool(2) as pool:
+        futures = [pool.submit(tasks.add, number) for number in range(500)]
+    assert all(future.done() for future in futures)
+    assert [future.result(timeout=0) for future in futures] == list(range(1, 501))
+
+
+def test_after_shutdown_the_workers_are_gone() -> None:
+    with owngil.Pool(2) as pool:
+        pids = worker_pids(pool)
+    wait_until(lambda: have_ended(pids))
+
+
+def test_submit_after_shutdown_is_refused_as_by_the_standard_pool() -> None:
+    pool = owngil.Pool(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        pool.submit(tasks.echo, 1)
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        pool.map(tasks.echo, [1])
+
+
+def test_shutting_down_twice_is_harmless() -> None:
+    pool = owngil.Pool(1)
+    pool.submit(tasks.echo, 1).result()
+    pool.shutdown()
+    pool.shutdown(wait=False)
+    pool.shutdown(cancel_futures=True)
+
+
+def test_a_pool_that_was_never_used_can_be_shut_down() -> None:
+    owngil.Pool(2).shutdown()
+    owngil.Pool(2).shutdown(wait=False)
+
+
+def test_shutdown_without_waiting_returns_and_the_tasks_still_end(gate: Gate) -> None:
+    pool = owngil.Pool(2)
+    held = [pool.submit(gate.enter) for _ in range(2)]
+    waiting = [pool.submit(tasks.echo, number) for number in range(20)]
+    gate.wait_for_entered(2)
+    pool.shutdown(wait=False)
+    assert not held[0].done()
+    gate.open()
+    assert all(future.result() > 0 for future in held)
+    assert [future.result() for future in waiting] == list(range(20))
+    pool.shutdown()
+
+
+def test_shutdown_with_cancel_futures_cancels_what_waits_and_only_that(gate: Gate) -> None:
+    pool = owngil.Pool(2)
+    held = [pool.submit(gate.enter) for _ in range(2)]
+    gate.wait_for_entered(2)
+    waiting = [pool.submit(gate.enter, "late") for _ in range(100)]
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert all(future.cancelled() for future in waiting)
+    gate.open()
+    assert all(future.result() > 0 for future in held)
+    pool.shutdown()
+    assert {label for _, label in gate.entered()} == {""}
+
+
+def test_the_results_of_a_map_are_there_after_shutdown() -> None:
+    pool = owngil.Pool(2)
+    results = pool.map(tasks.add, range(100))
+    pool.shutdown()
+    assert list(results) == list(range(1, 101))
+
+
+def test_an_exception_in_the_with_block_comes_out_of_it() -> None:
+    with pytest.raises(KeyError, match="mine"), owngil.Pool(1):
+        raise KeyError("mine")
+
+
+def test_a_pool_that_is_dropped_ends_its_workers() -> None:
+    pool = owngil.Pool(2)
+    pids = worker_pids(pool)
+    gone = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None
+    wait_until(lambda: have_ended(pids))
+
+
+def test_the_futures_of_a_pool_that_is_dropped_still_come() -> None:
+    pool = owngil.Pool(2)
+    futures = [pool.submit(tasks.add, number) for number in range(100)]
+    del pool
+    gc.collect()
+    assert [future.result() for future in futures] == list(range(1, 101))
+
+
+def test_the_map_of_a_pool_that_is_dropped_still_comes() -> None:
+    results = owngil.Pool(2).map(tasks.add, range(100))
+    gc.collect()
+    assert list(results) == list(range(1, 101))
+
+
+def test_a_pool_in_a_reference_cycle_is_collected() -> None:
+    pool = owngil.Pool(1)
+    (pid,) = worker_pids(pool)
+    pool.itself = pool  # type: ignore[attr-defined]
+    pool.submit(tasks.echo, 1).add_done_callback(lambda _, pool=pool: None)  # type: ignore[misc]
+    del pool
+    wait_until(lambda: gc.collect() >= 0 and have_ended([pid]))
+
+
+def test_a_pool_can_be_shut_down_from_a_callback(gate: Gate) -> None:
+    pool = owngil.Pool(1)
+    future = pool.submit(gate.enter)
+    future.add_done_callback(lambda _: pool.shutdown(wait=False))
+    gate.open()
+    future.result()
+    pool.shutdown()
+    with pytest.raises(RuntimeError):
+        pool.submit(tasks.echo, 1)
+
+
+def test_many_pools_can_be_made_one_after_the_other() -> None:
+    for number in range(30):
+        with owngil.Pool(2) as pool:
+            assert pool.submit(tasks.add, number).result() == number + 1
+
+
+def test_several_pools_live_side_by_side() -> None:
+    pools = [owngil.Pool(1, name=f"pool {number}") for number in range(5)]
+    assert [pool.submit(tasks.echo, n).result() for n, pool in enumerate(pools)] == list(range(5))
+    assert len({pid for pool in pools for pid in worker_pids(pool)}) == 5
+    for pool in pools:
+        pool.shutdown()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""kind="thread": the single-GIL baseline has the same face."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tasks
+
+import owngil
+
+
+@pytest.fixture
+def pool() -> Iterator[owngil.Pool]:
+    with owngil.Pool(2, kind="thread", name="baseline") as pool:
+        yield pool
+
+
+def test_it_is_a_pool_and_an_executor(pool: owngil.Pool) -> None:
+    assert isinstance(pool, owngil.Pool)
+    assert isinstance(pool, concurrent.futures.Executor)
+    assert pool._max_workers == 2
+
+
+def test_tasks_run_in_threads_of_this_process(pool: owngil.Pool) -> None:
+    assert pool.submit(os.getpid).result() == os.getpid()
+    assert pool.submit(threading.get_ident).result() != threading.get_ident()
+
+
+def test_results_and_exceptions_come_back(pool: owngil.Pool) -> None:
+    lock = threading.Lock()
+    assert pool.submit(tasks.echo, lock).result() is lock
+    with pytest.raises(KeyError):
+        pool.submit(tasks.fail, KeyError).result()
+
+
+def test_map_keeps_the_order_and_is_lazy_when_asked(pool: owngil.Pool) -> None:
+    assert list(pool.map(tasks.add, range(50), chunksize=7)) == list(range(1, 51))
+    lazy = pool.map(tasks.echo, itertools.count(), buffersize=3)
+    assert list(itertools.islice(lazy, 10)) == list(range(10))
+
+
+def test_worker_says_where_the_task_runs(pool: owngil.Pool) -> None:
+    worker: Any = pool.submit(owngil.worker).result()
+    assert worker.kind == "thread"
+    assert worker.pool == "baseline"
+    assert worker.rank in (0, 1)
+    assert worker.pid == os.getpid()
+    assert owngil.worker() is None
+
+
+def test_stats_count_what_was_done(pool: owngil.Pool) -> None:
+    for number in range(10):
+        pool.submit(tasks.echo, number).result()
+    stats = pool.stats()
+    assert sum(worker.tasks_done for worker in stats.workers) == 10
+    assert (stats.pending, stats.running) == (0, 0)
+
+
+def test_the_initializer_runs_in_each_thread() -> None:
+    seen = []
+    with owngil.Pool(1, kind="thread", initializer=seen.append, initargs=(1,)) as pool:
+        pool.submit(tasks.echo, 1).result()
+    assert seen == [1]
+
+
+def test_asyncio_takes_it(pool: owngil.Pool) -> None:
+    async def main() -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, tasks.add, 1, 2)
+
+    assert asyncio.run(main()) == 3
+
+
+def test_submit_after_shutdown_is_refused(pool: owngil.Pool) -> None:
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        pool.submit(tasks.echo, 1)
+
+
+def test_shutdown_with_cancel_futures_cancels_what_waits(pool: owngil.Pool) -> None:
+    go_on = threading.Event()
+    held = [pool.submit(go_on.wait) for _ in range(2)]
+    waiting = [pool.submit(tasks.echo, number) for number in range(10)]
+    pool.shutdown(wait=False, cancel_futures=True)
+    go_on.set()
+    assert all(future.result() for future in held)
+    assert all(future.cancelled() for future in waiting)
+    pool.shutdown()
