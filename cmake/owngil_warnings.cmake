@@ -4,3 +4,7 @@
 add_library(owngil_warnings INTERFACE)
 add_library(owngil::warnings ALIAS owngil_warnings)
 target_compile_options(owngil_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # Sees overlapping copies in std::string's operator+ where there are none (GCC's bug 105651).
+  target_compile_options(owngil_warnings INTERFACE -Wno-restrict)
+endif()

@@ -42,8 +42,8 @@ std::optional<BlockRef> Arena::allocate(std::uint64_t size) {
 }
 
 bool Arena::commit_up_to(std::uint64_t end) {
-  const std::uint64_t step = std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep,
-                                        kLargestStep);
+  const std::uint64_t step =
+      std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep, kLargestStep);
   const std::uint64_t ahead = std::min<std::uint64_t>(rounded_up(end, step), size());
   if (ipc::commit(fd_.get(), committed_, ahead - committed_)) {
     committed_ = ahead;

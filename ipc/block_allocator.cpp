@@ -107,8 +107,7 @@ void BlockAllocator::free_small(std::uint64_t offset, std::uint32_t slab_index) 
   const std::uint64_t inside = offset - slab.first_page * kPage;
   const std::uint64_t block = inside / bytes;
   const std::uint64_t bit = std::uint64_t{1} << (block % 64);
-  OWNGIL_CHECK(inside % bytes == 0 && block < slab.blocks &&
-               (slab.vacant[block / 64] & bit) == 0);
+  OWNGIL_CHECK(inside % bytes == 0 && block < slab.blocks && (slab.vacant[block / 64] & bit) == 0);
   slab.vacant[block / 64] |= bit;
   in_use_ -= bytes;
   if (slab.used == slab.blocks) {

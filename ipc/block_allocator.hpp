@@ -63,7 +63,7 @@ class BlockAllocator {
 
   struct Slab {
     std::uint32_t first_page = 0;
-    std::uint16_t used = 0;   // blocks that are out
+    std::uint16_t used = 0;  // blocks that are out
     std::uint16_t blocks = 0;
     std::uint8_t size_class = 0;
     std::uint32_t newer = kNone;  // neighbours in the list of slabs of this size with room
@@ -92,7 +92,7 @@ class BlockAllocator {
   std::vector<Page> pages_;
   std::set<std::pair<std::uint32_t, std::uint32_t>> free_runs_;  // (pages, first page)
   std::vector<Slab> slabs_;
-  std::vector<std::uint32_t> spare_slabs_;  // indices in slabs_ that are not in use
+  std::vector<std::uint32_t> spare_slabs_;      // indices in slabs_ that are not in use
   std::array<std::uint32_t, kClasses> newest_;  // slab with room that was used last
 };
 

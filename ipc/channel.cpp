@@ -33,9 +33,11 @@ bool SupervisorEnd::wake_if_asleep() noexcept {
   if ((epoch & 1) == 0 || epoch == woken_epoch_) {
     return false;
   }
-  // One call for each sleep is enough: it sleeps on task_tail, which has changed (C5).
-  woken_epoch_ = epoch;
-  futex_wake(channel_->task_tail.value, 1);
+  if (futex_wake(channel_->task_tail.value, 1) > 0) {
+    woken_epoch_ = epoch;  // that sleep is over; more tasks before it says so need no more calls
+  }
+  // Nobody was woken: it was about to sleep, and will not, for task_tail has changed (C5). Or it saw
+  // this very task before it began this sleep; then the next task is one to wake it for.
   return true;
 }
 
@@ -60,8 +62,8 @@ CurrentView SupervisorEnd::current() const noexcept {
   const Current& current = channel_->current;
   CurrentView view{};
   view.state = static_cast<WorkerState>(
-      current.state.load(std::memory_order_acquire));            // pairs with: set_state
-  view.task = current.task.load(std::memory_order_acquire);      // pairs with: begin
+      current.state.load(std::memory_order_acquire));                // pairs with: set_state
+  view.task = current.task.load(std::memory_order_acquire);          // pairs with: begin
   view.progress = current.progress.load(std::memory_order_acquire);  // pairs with: set_progress
   // relaxed: ordered by the two loads before them
   view.chain.offset = current.chain_offset.load(std::memory_order_relaxed);
@@ -72,8 +74,7 @@ CurrentView SupervisorEnd::current() const noexcept {
 
 // --- the worker's end ---------------------------------------------------------------------
 
-WorkerEnd::WorkerEnd(Channel& channel, const Board& board, int caller_bell_fd,
-                     int control_bell_fd)
+WorkerEnd::WorkerEnd(Channel& channel, const Board& board, int caller_bell_fd, int control_bell_fd)
     : channel_(channel),
       board_(board),
       caller_bell_fd_(caller_bell_fd),
@@ -119,7 +120,7 @@ bool WorkerEnd::sleep_for_task(std::uint64_t limit_ns) noexcept {
   const std::uint64_t asleep_since = now_ns();
   ++epoch_;
   channel_.sleep.epoch.store(epoch_, std::memory_order_relaxed);  // odd; the fence orders it
-  full_fence();  // fence with: wake_if_asleep
+  full_fence();                                                   // fence with: wake_if_asleep
   if (tasks_.front() == nullptr) {
     futex_wait(channel_.task_tail.value, tasks_.position(), limit_ns);
   }
@@ -137,14 +138,9 @@ void WorkerEnd::ring() noexcept {
   int fd = -1;
   // relaxed: the fence of publish_result orders it
   switch (static_cast<Bell>(board_.bell.load(std::memory_order_relaxed))) {
-    case Bell::nobody:
-      return;
-    case Bell::caller:
-      fd = caller_bell_fd_;
-      break;
-    case Bell::control:
-      fd = control_bell_fd_;
-      break;
+    case Bell::nobody: return;
+    case Bell::caller: fd = caller_bell_fd_; break;
+    case Bell::control: fd = control_bell_fd_; break;
   }
   const std::uint64_t one = 1;
   // It fails only where nobody is left to be told.

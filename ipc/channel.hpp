@@ -46,8 +46,8 @@ class SupervisorEnd {
   ~SupervisorEnd() = default;
 
   // --- task ring: reserve, fill in all but `claim`, publish
-  [[nodiscard]] TaskSlot* try_reserve_task() noexcept;  // nullptr: full
-  std::uint64_t publish_task() noexcept;  // returns the position; does not wake
+  [[nodiscard]] TaskSlot* try_reserve_task() noexcept;     // nullptr: full
+  std::uint64_t publish_task() noexcept;                   // returns the position; does not wake
   [[nodiscard]] std::uint64_t task_room() const noexcept;  // free slots, as the worker says now
   // False: the worker has claimed it.
   [[nodiscard]] bool try_take_back(std::uint64_t position) noexcept;
@@ -96,7 +96,7 @@ class WorkerEnd {
   ~WorkerEnd() = default;
 
   // --- task ring
-  [[nodiscard]] const TaskSlot* front_task() noexcept;  // nullptr: none yet
+  [[nodiscard]] const TaskSlot* front_task() noexcept;         // nullptr: none yet
   [[nodiscard]] std::uint64_t task_position() const noexcept;  // of the front task
   [[nodiscard]] bool try_claim() noexcept;  // the front task; false: it was taken back
   void pop_task() noexcept;                 // the slot may be overwritten from now on

@@ -4,7 +4,6 @@
 
 #include "ipc/channel.hpp"
 #include "ipc/fence.hpp"
-#include "ipc/prefetch.hpp"
 
 namespace owngil::ipc {
 
@@ -61,13 +60,7 @@ inline bool SupervisorEnd::try_push_release(std::uint64_t offset) noexcept {
 
 // --- the worker's end ---------------------------------------------------------------------
 
-inline const TaskSlot* WorkerEnd::front_task() noexcept {
-  const TaskSlot* slot = tasks_.front();
-  if (slot != nullptr) {
-    prefetch_for_write(slot);  // try_claim follows
-  }
-  return slot;
-}
+inline const TaskSlot* WorkerEnd::front_task() noexcept { return tasks_.front(); }
 
 inline std::uint64_t WorkerEnd::task_position() const noexcept { return tasks_.position(); }
 

@@ -11,9 +11,9 @@ namespace owngil::ipc {
 
 }  // namespace owngil::ipc
 
-#define OWNGIL_CHECK(condition)                                          \
-  do {                                                                   \
-    if (__builtin_expect(!(condition), 0)) {                             \
-      ::owngil::ipc::check_failed(#condition, __FILE__, __LINE__);       \
-    }                                                                    \
+#define OWNGIL_CHECK(condition)                                    \
+  do {                                                             \
+    if (__builtin_expect(!(condition), 0)) {                       \
+      ::owngil::ipc::check_failed(#condition, __FILE__, __LINE__); \
+    }                                                              \
   } while (false)

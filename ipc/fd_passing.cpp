@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ipc/fd_passing.hpp"
 
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <system_error>
 
 namespace owngil::ipc {
@@ -75,8 +76,7 @@ Receive receive_control(int socket, ControlMessage& message) {
   }
   message.fds_lost = (envelope.msg_flags & MSG_CTRUNC) != 0;
   const auto bytes = static_cast<std::size_t>(size);
-  if (bytes < sizeof message.header ||
-      message.header.text_size != bytes - sizeof message.header) {
+  if (bytes < sizeof message.header || message.header.text_size != bytes - sizeof message.header) {
     return Receive::closed;
   }
   message.text.assign(text.data(), message.header.text_size);

@@ -31,12 +31,9 @@ Wake wait(const void* word, std::uint32_t expected, std::uint64_t timeout_ns) no
     return Wake::woken;
   }
   switch (errno) {
-    case ETIMEDOUT:
-      return Wake::timeout;
-    case EINTR:
-      return Wake::signal;
-    default:
-      return Wake::changed;
+    case ETIMEDOUT: return Wake::timeout;
+    case EINTR: return Wake::signal;
+    default: return Wake::changed;
   }
 }
 

@@ -33,11 +33,11 @@ struct BlockRef {
 
 // How the bytes of a payload are to be read. ipc/ does not look inside.
 enum class Format : std::uint8_t {
-  none = 0,       // no bytes at all
-  tagged = 1,     // workers/codec.hpp
-  pickle = 2,     // pickle protocol 5
-  failure = 3,    // what owngil._pickling.dump_exception made
-  blob = 4,       // what owngil._functions or owngil._context made
+  none = 0,     // no bytes at all
+  tagged = 1,   // workers/codec.hpp
+  pickle = 2,   // pickle protocol 5
+  failure = 3,  // what owngil._pickling.dump_exception made
+  blob = 4,     // what owngil._functions or owngil._context made
 };
 
 enum class Where : std::uint8_t { inline_bytes = 0, block = 1 };
@@ -84,10 +84,10 @@ enum class ClaimState : std::uint64_t { free = 0, worker = 1, taken_back = 2 };
 // One message of the result ring. Writer: the worker.
 struct alignas(kSlotBytes) ResultSlot {
   std::uint64_t task;
-  std::uint64_t run_ns;  // from begun to encoded
+  std::uint64_t run_ns;    // from begun to encoded
   std::uint64_t position;  // of the task in the task ring
-  std::uint32_t size;    // of the inline payload, bytes
-  std::uint32_t count;   // items of a chunk; else 1
+  std::uint32_t size;      // of the inline payload, bytes
+  std::uint32_t count;     // items of a chunk; else 1
   Status status;
   Format format;
   Where where;
@@ -150,8 +150,8 @@ enum class WorkerState : std::uint32_t { none = 0, ready = 1, leaving = 2, misma
 
 // Writer: the worker. What it is doing, for whoever has to find out after its death.
 struct alignas(kLineBytes) Current {
-  std::atomic<std::uint64_t> task;      // begun; stored before the task is decoded
-  std::atomic<std::uint64_t> progress;  // items of the chunk whose results are complete
+  std::atomic<std::uint64_t> task;          // begun; stored before the task is decoded
+  std::atomic<std::uint64_t> progress;      // items of the chunk whose results are complete
   std::atomic<std::uint64_t> chain_offset;  // first block of the chunk's results
   std::atomic<std::uint64_t> chain_size;
   std::atomic<std::uint64_t> begun_ns;  // CLOCK_MONOTONIC

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ipc/mapping.hpp"
 
-#include <sys/mman.h>
-
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
+
+#include <sys/mman.h>
+
 #include <cerrno>
 #include <system_error>
 #include <utility>

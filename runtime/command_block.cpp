@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/command_block.hpp"
 
+#include <sys/mman.h>
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <system_error>
 
 namespace owngil::runtime {
@@ -22,8 +23,8 @@ ipc::UniqueFd write_block(const char* name, std::span<const char> bytes) {
   ipc::UniqueFd fd(::memfd_create(name, MFD_CLOEXEC));
   if (!fd) fail("memfd_create");
   for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t written = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done,
-                                     static_cast<off_t>(done));
+    const ssize_t written =
+        ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
     if (written < 0 && errno != EINTR) fail("write to a memfd");
     if (written > 0) done += static_cast<std::size_t>(written);
   }
@@ -42,7 +43,7 @@ std::string encode_command(const std::vector<std::string>& argv,
 }
 
 Command::Command(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) fail("fstat");
   bytes_.resize(static_cast<std::size_t>(info.st_size));
   for (std::size_t done = 0; done < bytes_.size();) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/control_sender.hpp"
 
+#include <fcntl.h>
+
 #include <array>
 #include <cerrno>
-#include <fcntl.h>
 #include <system_error>
 #include <utility>
 
@@ -15,14 +16,12 @@ bool is_for_later(int error) {
   return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS;
 }
 
-bool is_peer_gone(int error) {
-  return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
-}
+bool is_peer_gone(int error) { return error == EPIPE || error == ECONNRESET || error == ENOTCONN; }
 
 }  // namespace
 
-ControlSender::Sent ControlSender::send(const ipc::ControlHeader& header,
-                                        std::span<const int> fds, std::string_view text) {
+ControlSender::Sent ControlSender::send(const ipc::ControlHeader& header, std::span<const int> fds,
+                                        std::string_view text) {
   if (kept_.empty()) {
     const int error = ipc::send_control(socket_, header, text, fds);
     if (error == 0) return Sent::all;

@@ -25,8 +25,7 @@ class ControlSender {
 
   // Throws std::system_error if it has to keep the message and cannot copy a descriptor, or if
   // the kernel refuses the message for good.
-  Sent send(const ipc::ControlHeader& header, std::span<const int> fds,
-            std::string_view text = {});
+  Sent send(const ipc::ControlHeader& header, std::span<const int> fds, std::string_view text = {});
   // A message that the kernel refuses for good is dropped, and its descriptors closed.
   Sent flush() noexcept;
 

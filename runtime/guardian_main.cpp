@@ -12,22 +12,23 @@
 #include "runtime/guardian_descendants.hpp"
 #include "runtime/spawn.hpp"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
 #include <fcntl.h>
-#include <exception>
 #include <poll.h>
-#include <string>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -81,12 +82,9 @@ class Guardian {
     for (;;) {
       ipc::ControlMessage order;
       switch (ipc::receive_control(kControlFd, order)) {
-        case ipc::Receive::nothing:
-          return true;
-        case ipc::Receive::closed:
-          return false;
-        case ipc::Receive::got:
-          break;
+        case ipc::Receive::nothing: return true;
+        case ipc::Receive::closed: return false;
+        case ipc::Receive::got: break;
       }
       if (order.header.verb == ipc::Verb::end) return false;
       if (order.header.verb == ipc::Verb::spawn) spawn(order);

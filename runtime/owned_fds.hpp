@@ -10,10 +10,11 @@
 
 #include "ipc/unique_fd.hpp"
 
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <memory>
-#include <unistd.h>
 #include <utility>
 
 namespace owngil::runtime {

@@ -20,8 +20,8 @@ void ProcessHost::launch_from_template(const LaunchSpec& spec, std::uint64_t key
   state_->launch_from_template(spec, key, fds, welcome);
 }
 
-void ProcessHost::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key,
-                                  const WorkerFds& fds, const Welcome& welcome) {
+void ProcessHost::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
+                                  const Welcome& welcome) {
   state_->launch_by_spawn(spec, key, fds, welcome);
 }
 

@@ -13,11 +13,12 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 namespace owngil::runtime {
@@ -93,7 +94,7 @@ class ProcessHost {
   // touches nothing else; the object is dead. Takes no lock.
   void forked_child() noexcept;
 
-  pid_t guardian_pid() const;  // 0: none
+  pid_t guardian_pid() const;                // 0: none
   std::vector<pid_t> template_pids() const;  // those that have been heard of
 
  private:

@@ -6,11 +6,12 @@
 #include <boost/asio/post.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <poll.h>
 #include <utility>
 
 namespace owngil::runtime {
@@ -42,18 +43,10 @@ void ProcessHost::State::on_control(Step step) {
 void ProcessHost::State::emit(Events& events) const {
   for (const Event& event : events) {
     switch (event.what) {
-      case Event::What::started:
-        callbacks_.started(event.key, event.pid);
-        break;
-      case Event::What::exited:
-        callbacks_.exited(event.key, event.pid, event.exit);
-        break;
-      case Event::What::failed:
-        callbacks_.failed(event.key, event.text);
-        break;
-      case Event::What::note:
-        callbacks_.note(event.text);
-        break;
+      case Event::What::started: callbacks_.started(event.key, event.pid); break;
+      case Event::What::exited: callbacks_.exited(event.key, event.pid, event.exit); break;
+      case Event::What::failed: callbacks_.failed(event.key, event.text); break;
+      case Event::What::note: callbacks_.note(event.text); break;
     }
   }
 }
@@ -87,8 +80,11 @@ void ProcessHost::State::watch_launch(std::uint64_t key) {
     on_control([this, key](Events& events) {
       const auto launch = launches_.find(key);
       if (launch == launches_.end()) return;
-      if (launch->second->phase == Phase::asked) read_report(key, events);
-      if (launch->second->phase == Phase::running) on_pidfd(key, events);
+      switch (launch->second->phase) {
+        case Phase::asked: read_report(key, events); break;
+        case Phase::running: on_pidfd(key, events); break;
+        default: break;
+      }
     });
   });
 }
@@ -99,29 +95,19 @@ void ProcessHost::State::read_guardian(Events& events) {
   for (;;) {
     ipc::ControlMessage message;
     switch (ipc::receive_control(guardian_->watched.fd(), message)) {
-      case ipc::Receive::nothing:
-        watch_guardian();
-        return;
-      case ipc::Receive::closed:
-        drop_guardian();
-        return;
-      case ipc::Receive::got:
-        break;
+      case ipc::Receive::nothing: watch_guardian(); return;
+      case ipc::Receive::closed: drop_guardian(); return;
+      case ipc::Receive::got: break;
     }
     switch (message.header.verb) {
-      case ipc::Verb::reaped:
-        on_reaped(message.header, events);
-        break;
+      case ipc::Verb::reaped: on_reaped(message.header, events); break;
       case ipc::Verb::spawned:
         if (Template* const one = find_template(message.header.key); one && one->peer) {
           one->peer->pid = message.header.pid;
         }
         break;
-      case ipc::Verb::spawn_failed:
-        on_spawn_failed(message, events);
-        break;
-      default:
-        break;
+      case ipc::Verb::spawn_failed: on_spawn_failed(message, events); break;
+      default: break;
     }
   }
 }
@@ -142,8 +128,11 @@ void ProcessHost::State::on_reaped(const ipc::ControlHeader& header, Events& eve
     return;
   }
   found->second->exit = exit;
-  if (found->second->phase == Phase::dead) finish(key, events);
-  if (found->second->phase == Phase::lost) on_silence(key, events);
+  switch (found->second->phase) {
+    case Phase::dead: finish(key, events); break;
+    case Phase::lost: on_silence(key, events); break;
+    default: break;
+  }
 }
 
 void ProcessHost::State::on_spawn_failed(const ipc::ControlMessage& message, Events& events) {
@@ -164,14 +153,9 @@ void ProcessHost::State::read_template(std::uint64_t id, Events& events) {
   for (;;) {
     ipc::ControlMessage message;
     switch (ipc::receive_control(one->peer->watched.fd(), message)) {
-      case ipc::Receive::nothing:
-        watch_template(id);
-        return;
-      case ipc::Receive::closed:
-        drop_template(*one);
-        return;
-      case ipc::Receive::got:
-        break;
+      case ipc::Receive::nothing: watch_template(id); return;
+      case ipc::Receive::closed: drop_template(*one); return;
+      case ipc::Receive::got: break;
     }
     if (message.header.verb == ipc::Verb::note) {
       events.push_back({Event::What::note, 0, 0, {}, message.text});
@@ -193,14 +177,9 @@ void ProcessHost::State::read_report(std::uint64_t key, Events& events) {
   Launch& launch = *launches_.at(key);
   ipc::ControlMessage message;
   switch (ipc::receive_control(launch.watched->fd(), message)) {
-    case ipc::Receive::nothing:
-      watch_launch(key);
-      return;
-    case ipc::Receive::closed:
-      on_lost(key, launch, events);
-      return;
-    case ipc::Receive::got:
-      break;
+    case ipc::Receive::nothing: watch_launch(key); return;
+    case ipc::Receive::closed: on_lost(key, launch, events); return;
+    case ipc::Receive::got: break;
   }
   if (message.header.verb == ipc::Verb::started && message.header.pid > 0) {
     on_started(key, launch, message, events);
@@ -209,8 +188,8 @@ void ProcessHost::State::read_report(std::uint64_t key, Events& events) {
   }
 }
 
-void ProcessHost::State::on_started(std::uint64_t key, Launch& launch,
-                                    ipc::ControlMessage& message, Events& events) {
+void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::ControlMessage& message,
+                                    Events& events) {
   const pid_t pid = message.header.pid;
   if (message.fds.size() != 1) {
     ::kill(pid, SIGKILL);
@@ -231,9 +210,8 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch,
   }
   running_[pid] = key;
   events.push_back({Event::What::started, key, pid, {}, {}});
-  boost::asio::post(control_, [this, key] {
-    on_control([this, key](Events&) { watch_launch(key); });
-  });
+  boost::asio::post(control_,
+                    [this, key] { on_control([this, key](Events&) { watch_launch(key); }); });
 }
 
 // The socket closed without a word: the worker is dead, or the one who should have started it.
@@ -299,8 +277,7 @@ void ProcessHost::State::on_silence(std::uint64_t key, Events& events) {
 void ProcessHost::State::finish(std::uint64_t key, Events& events) {
   const auto found = launches_.find(key);
   const Launch& launch = *found->second;
-  events.push_back(
-      {Event::What::exited, key, launch.pid, launch.exit.value_or(WorkerExit{}), {}});
+  events.push_back({Event::What::exited, key, launch.pid, launch.exit.value_or(WorkerExit{}), {}});
   running_.erase(launch.pid);
   launches_.erase(found);
 }

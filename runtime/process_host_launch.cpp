@@ -6,15 +6,17 @@
 
 #include <boost/asio/post.hpp>
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/syscall.h>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 
 namespace owngil::runtime {
@@ -54,7 +56,8 @@ void ProcessHost::State::launch_from_template(const LaunchSpec& spec, std::uint6
   auto launch = prepare_launch(key, std::move(sockets.ours), fds, welcome);
   for (int attempt = 0;; ++attempt) {
     Template& chosen = ensure_template(spec);
-    const auto sent = chosen.peer->sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
+    const auto sent =
+        chosen.peer->sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
     if (sent == ControlSender::Sent::peer_gone && attempt == 0) {
       drop_template(chosen);
       continue;
@@ -90,9 +93,14 @@ std::unique_ptr<ProcessHost::State::Launch> ProcessHost::State::prepare_launch(
   auto launch = std::make_unique<Launch>();
   launch->watched = std::make_unique<Watched>(fds_, std::move(socket));
   launch->sender.emplace(launch->watched->fd());
-  std::vector<int> sent = {present(STDOUT_FILENO), present(STDERR_FILENO), fds.channel,
-                           fds.results,            fds.arguments,          fds.board,
-                           fds.caller_bell,        fds.control_bell};
+  std::vector<int> sent = {present(STDOUT_FILENO),
+                           present(STDERR_FILENO),
+                           fds.channel,
+                           fds.results,
+                           fds.arguments,
+                           fds.board,
+                           fds.caller_bell,
+                           fds.control_bell};
   sent.insert(sent.end(), welcome.fds.begin(), welcome.fds.end());
   const ipc::ControlHeader header{.verb = ipc::Verb::welcome, .key = key};
   const auto outcome = launch->sender->send(header, sent, welcome.pool_name);
@@ -112,8 +120,7 @@ void ProcessHost::State::add_launch(std::uint64_t key, std::unique_ptr<Launch> l
 // What the program finds as 3, 4 and 5: its socket, its configuration, the lifeline.
 ControlSender::Sent ProcessHost::State::send_spawn(const LaunchSpec& spec, std::uint64_t key,
                                                    int socket) {
-  const ipc::UniqueFd command =
-      write_block("owngil-command", encode_command(spec.argv, spec.env));
+  const ipc::UniqueFd command = write_block("owngil-command", encode_command(spec.argv, spec.env));
   const ipc::UniqueFd config = write_block("owngil-config", spec.config);
   const int sent[] = {command.get(), present(STDOUT_FILENO), present(STDERR_FILENO),
                       socket,        config.get(),           lifeline_read_.get()};
@@ -172,8 +179,7 @@ ProcessHost::State::Peer& ProcessHost::State::ensure_guardian(const LaunchSpec& 
   char* const argv[] = {name.data(), nullptr};
   auto guardian = std::make_unique<Peer>(fds_, std::move(sockets.ours));
   guardian->id = ++last_id_;
-  guardian->pid =
-      spawn_detached(spec.guardian_path.c_str(), argv, pointers(spec.env).data(), fds);
+  guardian->pid = spawn_detached(spec.guardian_path.c_str(), argv, pointers(spec.env).data(), fds);
   guardian_ = std::move(guardian);
   boost::asio::post(control_, [this] {
     const std::lock_guard lock(mutex_);
@@ -231,8 +237,14 @@ void ProcessHost::State::retire_oldest_templates() {
 
 // --- letting go
 
+// The guardian is a child of this process only where this process is init, in a container.
+void ProcessHost::State::reap_guardian() const {
+  if (guardian_) ::waitpid(guardian_->pid, nullptr, WNOHANG);
+}
+
 // Templates of a guardian that has died would fork workers that nobody reaps.
 void ProcessHost::State::drop_guardian() {
+  reap_guardian();
   retire(std::move(guardian_));
   for (Template& one : templates_) drop_template(one);
 }
@@ -255,8 +267,7 @@ ProcessHost::State::Template* ProcessHost::State::find_template(std::uint64_t id
 }
 
 void ProcessHost::State::kill_by(const Launch& launch) {
-  static_cast<void>(
-      ::syscall(SYS_pidfd_send_signal, launch.watched->fd(), SIGKILL, nullptr, 0));
+  static_cast<void>(::syscall(SYS_pidfd_send_signal, launch.watched->fd(), SIGKILL, nullptr, 0));
 }
 
 void ProcessHost::State::kill(std::uint64_t key) {
@@ -293,6 +304,7 @@ void ProcessHost::State::close(int limit_ms) {
   }
   boost::asio::post(control_, [this] {
     const std::lock_guard lock(mutex_);
+    reap_guardian();
     guardian_.reset();
     templates_.clear();
     launches_.clear();

@@ -59,8 +59,7 @@ class ProcessHost::State {
     template <class Handler>
     void wait(boost::asio::io_context& control, Handler handler) {
       if (!descriptor_) descriptor_.emplace(control, fd_.get());
-      descriptor_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                              std::move(handler));
+      descriptor_->async_wait(boost::asio::posix::stream_descriptor::wait_read, std::move(handler));
     }
 
    private:
@@ -130,8 +129,8 @@ class ProcessHost::State {
   Template& ensure_template(const LaunchSpec& spec);
   Template& start_template(const LaunchSpec& spec);
   void retire_oldest_templates();
-  ControlSender::Sent send_spawn(const LaunchSpec& spec, std::uint64_t key,
-                                 int socket);
+  ControlSender::Sent send_spawn(const LaunchSpec& spec, std::uint64_t key, int socket);
+  void reap_guardian() const;
   void drop_guardian();
   void drop_template(Template& one);
   void retire(std::unique_ptr<Peer> peer);

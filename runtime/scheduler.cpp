@@ -84,8 +84,8 @@ Rank Scheduler::take(Rank rank) {
   if (place.outstanding++ == 0) {
     drop_idle(rank);
     push_busy(rank);
-    if (awake_ + 1 > cpus_) revoke_idle_grants();
     // `awake_` counts this worker already: it is busy.
+    if (awake_ + 1 > cpus_) revoke_grants();
     grant(rank, awake_ + 1 <= cpus_);
   }
   return rank;
@@ -156,11 +156,14 @@ void Scheduler::grant(Rank rank, bool granted) {
   changed_.push_back(rank);
 }
 
-void Scheduler::revoke_idle_grants() {
+// Too many are awake: first those who only spin, then the busy ones, so that they will not.
+void Scheduler::revoke_grants() {
   for (Rank rank = idle_top_; rank != kNone && awake_ + 1 > cpus_;
        rank = places_[rank].idle_below) {
     grant(rank, false);
   }
+  if (awake_ + 1 <= cpus_) return;
+  for (Rank rank : busy_) grant(rank, false);
 }
 
 }  // namespace owngil::runtime

@@ -109,7 +109,7 @@ class Scheduler {
   void drop_busy(Rank rank);
   void finished_one(Rank rank);
   void grant(Rank rank, bool granted);
-  void revoke_idle_grants();
+  void revoke_grants();
 
   // immutable after construction
   std::uint32_t cpus_;

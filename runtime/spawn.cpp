@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/spawn.hpp"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <string>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <system_error>
-#include <unistd.h>
 
 namespace owngil::runtime {
 namespace {
@@ -87,14 +88,14 @@ int run_intermediate(void* argument) {
 
 void set_default_actions(bool ignore_interrupt) noexcept {
   for (int number = 1; number < NSIG; ++number) {
-    struct sigaction action {};
+    struct sigaction action{};
     if (::sigaction(number, nullptr, &action) != 0) continue;
     const bool reset = number == SIGCHLD || number == SIGPIPE || number == SIGXFSZ;
     // A handler must not run in memory that is its parent's.
     const bool handled = action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
     const bool ignore = number == SIGINT && ignore_interrupt;
     if (!reset && !handled && !ignore) continue;
-    struct sigaction wanted {};
+    struct sigaction wanted{};
     wanted.sa_handler = ignore ? SIG_IGN : SIG_DFL;
     ::sigaction(number, &wanted, nullptr);
   }

@@ -7,8 +7,9 @@
 //   handler of pthread_atfork runs.
 #pragma once
 
-#include <span>
 #include <sys/types.h>
+
+#include <span>
 
 namespace owngil::runtime {
 

@@ -40,7 +40,11 @@ struct SupervisorOptions {
   std::uint32_t workers = 1;
   std::uint32_t cpus = 1;                  // usable by this process
   std::uint64_t max_tasks_per_worker = 0;  // 0: no limit
-  std::uint64_t spin_ns = 50'000;          // granted to a worker that may spin
+  // Granted to a worker that may spin for its next task, and what a caller spins before it sleeps.
+  // The caller's covers the time that it takes to wake a worker (40-80 us on virtual machines):
+  // were it shorter, both would sleep by turns, each just missing the other.
+  std::uint64_t spin_ns = 100'000;
+  std::uint64_t caller_spin_ns = 200'000;
   std::size_t arena_size = std::size_t{1} << 36;  // address space of each arena
   SchedulerTuning tuning = {};
 };

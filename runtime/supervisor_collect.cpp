@@ -162,14 +162,15 @@ bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Tas
 // Copies `count` results out of the chain of blocks that starts at `head`. False: it is not one.
 bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count,
                             HeapBytes& items) {
+  const std::uint64_t all = count;
   ItemSink sink;
   std::vector<std::uint64_t> blocks;
   ipc::BlockRef block = head;
   while (true) {
     const std::byte* data = link.results().checked(block);
     if (data == nullptr || block.size < sizeof(ipc::ChainHeader)) return false;
-    // A chain that bites its own tail would never end.
-    if (blocks.size() > count) return false;
+    // A chain that bites its own tail would never end. All blocks but the first hold an item.
+    if (blocks.size() > all) return false;
     blocks.push_back(block.offset);
     ipc::ChainHeader chain;
     std::memcpy(&chain, data, sizeof chain);

@@ -63,7 +63,7 @@ bool Supervisor::spin_until(Ready&& ready, std::uint64_t budget_ns) {
       settle();
       if (ready()) return true;
       // A task that runs for longer than the spin would is not worth spinning for.
-      if (!scheduler_.caller_may_spin() || scheduler_.estimate_ns() > 2 * options_.spin_ns) {
+      if (!scheduler_.caller_may_spin() || scheduler_.estimate_ns() > options_.caller_spin_ns) {
         return false;
       }
     }
@@ -74,7 +74,7 @@ bool Supervisor::spin_until(Ready&& ready, std::uint64_t budget_ns) {
 
 template <class Ready>
 WaitEnd Supervisor::wait_until(Ready&& ready, Waiter& self, std::uint64_t deadline_ns) {
-  if (self.may_collect() && spin_until(ready, options_.spin_ns)) return WaitEnd::ready;
+  if (self.may_collect() && spin_until(ready, options_.caller_spin_ns)) return WaitEnd::ready;
   Lock lock(mutex_);
   if (ready()) return WaitEnd::ready;
   self.next = waiters_;
@@ -227,6 +227,7 @@ bool Supervisor::arm(ipc::Bell who) {
   if (bell_.who() != who) bell_.set(who);
   bool armed = true;
   for (WorkerLink* link : busy_) {
+    if (link->state == LinkState::rogue) continue;  // what it says is not read any more
     armed = link->end().set_notify_at(notify_position(*link)) && armed;
   }
   return armed;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/wait_status.hpp"
 
-#include <cstring>
 #include <sys/wait.h>
+
+#include <cstring>
 
 namespace owngil::runtime {
 

@@ -43,8 +43,8 @@ std::uint64_t ChainWriter::block_bytes(std::size_t item_bytes) const {
   const std::uint64_t headers = least_room(0);
   const std::uint64_t values = written_ + written_here() - done_ * sizeof(ipc::ItemHeader);
   const std::uint64_t likely = done_ == 0 ? kLikelyValueBytes : values / done_ + 1;
-  const std::uint64_t room = std::clamp(likely * left, kLeastValueBytes,
-                                        std::max(kMostValueBytes, headers));
+  const std::uint64_t room =
+      std::clamp(likely * left, kLeastValueBytes, std::max(kMostValueBytes, headers));
   return sizeof(ipc::ChainHeader) + headers + std::max(room, ipc::padded(item_bytes));
 }
 

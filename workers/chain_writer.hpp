@@ -23,15 +23,13 @@ namespace owngil::workers {
 
 class ChainWriter {
  public:
-  ChainWriter(ipc::WorkerEnd& channel, ResultMemory& memory)
-      : channel_(channel), memory_(memory) {}
+  ChainWriter(ipc::WorkerEnd& channel, ResultMemory& memory) : channel_(channel), memory_(memory) {}
 
   // Opens the chain for `items` items, which are all to be added. False: no memory.
   [[nodiscard]] bool open(std::uint32_t items);
 
   // Writes and completes the next item. False: no memory for it, nothing was written.
-  [[nodiscard]] bool add(ipc::Status status, ipc::Format format,
-                         std::span<const std::byte> bytes) {
+  [[nodiscard]] bool add(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes) {
     if (least_room(bytes.size()) > room_ && !open_next_block(bytes.size())) return false;
     write(status, format, bytes);
     return true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/codec.hpp"
 #include "workers/codec_format.hpp"
+#include "workers/shared_objects.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -8,59 +9,6 @@
 
 namespace owngil::workers {
 namespace {
-
-// The objects that later references go back to, by their place. Owns them.
-class SharedObjects {
- public:
-  SharedObjects() noexcept = default;
-  SharedObjects(const SharedObjects&) = delete;
-  SharedObjects& operator=(const SharedObjects&) = delete;
-  ~SharedObjects() {
-    for (std::size_t i = 0; i != count_; ++i) Py_XDECREF(entries_[i].object);
-    if (entries_ != inline_) PyMem_Free(entries_);
-  }
-
-  // Takes the next place; places only rise. The object may follow (set). False: no memory.
-  [[nodiscard]] bool add(std::uint32_t place, PyObject* borrowed, std::size_t& index) noexcept {
-    if (count_ == capacity_ && !grow()) return false;
-    index = count_;
-    entries_[count_++] = {Py_XNewRef(borrowed), place};
-    return true;
-  }
-  void set(std::size_t index, PyObject* borrowed) noexcept {
-    entries_[index].object = Py_NewRef(borrowed);
-  }
-
-  // Borrowed; nullptr: nothing there, or a tuple that is not whole yet.
-  [[nodiscard]] PyObject* find(std::uint32_t place) const noexcept {
-    const std::span<const Entry> all(entries_, count_);
-    const auto found = std::lower_bound(
-        all.begin(), all.end(), place,
-        [](const Entry& entry, std::uint32_t at) { return entry.place < at; });
-    return found != all.end() && found->place == place ? found->object : nullptr;
-  }
-
- private:
-  struct Entry {
-    PyObject* object;
-    std::uint32_t place;
-  };
-
-  [[nodiscard]] bool grow() noexcept {
-    auto* const grown = static_cast<Entry*>(PyMem_Malloc(capacity_ * 4 * sizeof(Entry)));
-    if (grown == nullptr) return false;
-    std::copy_n(entries_, count_, grown);
-    if (entries_ != inline_) PyMem_Free(entries_);
-    entries_ = grown;
-    capacity_ *= 4;
-    return true;
-  }
-
-  Entry inline_[8];
-  Entry* entries_ = inline_;
-  std::size_t count_ = 0;
-  std::size_t capacity_ = 8;
-};
 
 // Reads one encoding. Every failure sets a Python exception.
 class Decoder {
@@ -70,7 +18,7 @@ class Decoder {
 
   [[nodiscard]] PyObject* value(int depth) noexcept;
   [[nodiscard]] PyObject* name() noexcept;
-  [[nodiscard]] bool count(std::uint32_t& count) noexcept;
+  [[nodiscard]] bool count(std::uint32_t& count_out) noexcept;
   [[nodiscard]] bool at_end() const noexcept { return at_ == end_; }
   [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
@@ -82,6 +30,7 @@ class Decoder {
  private:
   enum class Role { value, key, part_of_key };
 
+  [[nodiscard]] bool long_count(std::uint32_t& count_out) noexcept;
   [[nodiscard]] PyObject* any(int depth, Role role) noexcept;
   [[nodiscard]] PyObject* shared(int depth, Role role) noexcept;
   [[nodiscard]] PyObject* with_tag(Tag tag, int depth, Role role) noexcept;
@@ -125,6 +74,30 @@ class Decoder {
   Pending pending_;
   SharedObjects shared_;
 };
+
+inline bool Decoder::count(std::uint32_t& count_out) noexcept {
+  if (at_ != end_ && static_cast<std::uint8_t>(*at_) < 0x80) {
+    count_out = static_cast<std::uint8_t>(*at_++);
+    return true;
+  }
+  return long_count(count_out);
+}
+
+bool Decoder::long_count(std::uint32_t& count_out) noexcept {
+  std::uint64_t number = 0;
+  for (unsigned shift = 0; shift < 35; shift += 7) {
+    std::uint8_t part = 0;
+    if (!raw(part)) return false;
+    number |= static_cast<std::uint64_t>(part & 0x7F) << shift;
+    if ((part & 0x80) == 0) {
+      if (number > UINT32_MAX) break;
+      count_out = static_cast<std::uint32_t>(number);
+      return true;
+    }
+  }
+  bad("a count out of its range");
+  return false;
+}
 
 inline PyObject* Decoder::value(int depth) noexcept { return any(depth, Role::value); }
 
@@ -322,22 +295,6 @@ PyObject* Decoder::text() noexcept {
     std::memcpy(PyUnicode_DATA(made), data, size * sizeof(Unit));
     return made;
   }
-}
-
-bool Decoder::count(std::uint32_t& count_out) noexcept {
-  std::uint64_t number = 0;
-  for (unsigned shift = 0; shift < 35; shift += 7) {
-    std::uint8_t part = 0;
-    if (!raw(part)) return false;
-    number |= static_cast<std::uint64_t>(part & 0x7F) << shift;
-    if ((part & 0x80) == 0) {
-      if (number > UINT32_MAX) break;
-      count_out = static_cast<std::uint32_t>(number);
-      return true;
-    }
-  }
-  bad("a count out of its range");
-  return false;
 }
 
 PyObject* Decoder::name() noexcept {

@@ -316,8 +316,8 @@ Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
 
 Encoded encode_call(PyObject* const* arguments, std::size_t positional, PyObject* keyword_names,
                     ByteBuffer& out) noexcept {
-  const auto keywords = static_cast<std::size_t>(
-      keyword_names == nullptr ? 0 : PyTuple_GET_SIZE(keyword_names));
+  const auto keywords =
+      static_cast<std::size_t>(keyword_names == nullptr ? 0 : PyTuple_GET_SIZE(keyword_names));
   Encoder encoder(out, positional + 2 * keywords);
   const std::size_t start = out.size();
   Encoded result = put_arguments(encoder, arguments, positional, keywords);
@@ -336,8 +336,7 @@ Encoded encode_call(PyObject* args_tuple, PyObject* kwargs_dict, ByteBuffer& out
       static_cast<std::size_t>(kwargs_dict == nullptr ? 0 : PyDict_GET_SIZE(kwargs_dict));
   Encoder encoder(out, positional + 2 * keywords);
   const std::size_t start = out.size();
-  Encoded result =
-      put_arguments(encoder, PySequence_Fast_ITEMS(args_tuple), positional, keywords);
+  Encoded result = put_arguments(encoder, PySequence_Fast_ITEMS(args_tuple), positional, keywords);
   PyObject* name = nullptr;
   PyObject* value = nullptr;
   if (keywords != 0) {

@@ -13,8 +13,9 @@
 //   reference                 count: where in this encoding the object's tag stands
 //   count                     LEB128, at most 32 bits
 //
-// A tag to which a reference goes back has kShared added to it: the decoder remembers only those.
-// A dict's key is a scalar, a str, bytes, or a tuple of these; so no input can make hashing it slow.
+// A tag to which a reference goes back has kShared added to it: the decoder remembers only
+// those. A dict's key is a scalar, a str, bytes, or a tuple of these, so that no input can make
+// hashing it slow.
 // Lifetime: none. Not: an interface; codec.hpp is that.
 #pragma once
 

@@ -8,6 +8,18 @@
 #include <utility>
 
 namespace owngil::workers {
+namespace {
+
+// How many items of a chunk may pass between two looks for signals. What is written in Python,
+// and whatever blocks, looks by itself.
+constexpr std::uint32_t kItemsBetweenSignals = 64;
+
+// What a signal's handler raises takes the value's place.
+void look_for_signals(Ref& value) {
+  if (value && PyErr_CheckSignals() < 0) value.reset();
+}
+
+}  // namespace
 
 void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   switch (task.kind) {
@@ -20,7 +32,9 @@ void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
 void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
   if (function == nullptr) return send(encode_failure(), reply);
-  send(encode(call(function, task.format, task.payload)), reply);
+  Ref value = call(function, task.format, task.payload);
+  look_for_signals(value);
+  send(encode(std::move(value)), reply);
 }
 
 void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
@@ -49,7 +63,9 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
     std::memcpy(&header, rest.data(), sizeof header);
     rest = rest.subspan(sizeof header);
     OWNGIL_CHECK(rest.size() >= ipc::padded(header.size));
-    send_item(encode(call(function, header.format, rest.first(header.size))), reply);
+    Ref value = call(function, header.format, rest.first(header.size));
+    if (i % kItemsBetweenSignals == 0) look_for_signals(value);
+    send_item(encode(std::move(value)), reply);
     rest = rest.subspan(ipc::padded(header.size));
   }
   reply.close_items();
@@ -79,8 +95,6 @@ Ref Executor::call(PyObject* function, ipc::Format format, std::span<const std::
   if (!decode(format, payload)) return {};
   Ref value = Ref::steal(call_.call(function));
   call_.clear();
-  // A function in C does not look for signals by itself.
-  if (value && PyErr_CheckSignals() < 0) value.reset();
   return value;
 }
 

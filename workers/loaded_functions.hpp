@@ -45,9 +45,9 @@ class LoadedFunctions {
   const WorkerModule& module_;
   // the worker's loop
   std::unordered_map<std::uint32_t, Function> functions_;
-  std::uint32_t context_ = 0;        // applied last; 0: none
-  std::uint32_t function_ = 0;       // made ready last; 0: none
-  PyObject* current_ = nullptr;      // its callable; nullptr: it must be made ready again
+  std::uint32_t context_ = 0;    // applied last; 0: none
+  std::uint32_t function_ = 0;   // made ready last; 0: none
+  PyObject* current_ = nullptr;  // its callable; nullptr: it must be made ready again
 };
 
 }  // namespace owngil::workers

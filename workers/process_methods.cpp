@@ -6,15 +6,16 @@
 #include "workers/run_worker.hpp"
 #include "workers/template.hpp"
 
-#include <cerrno>
-#include <exception>
 #include <fcntl.h>
-#include <optional>
-#include <string>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <optional>
+#include <string>
+#include <system_error>
 #include <vector>
 
 namespace owngil::workers {
@@ -63,7 +64,7 @@ PyObject* as_tuple(const Enlisted& worker) {
 }
 
 PyObject* read_config(PyObject*, PyObject*) noexcept {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(ipc::kStartConfig, &info) != 0) return PyErr_SetFromErrno(PyExc_OSError);
   Ref config = Ref::steal(PyBytes_FromStringAndSize(nullptr, info.st_size));
   if (!config) return nullptr;
@@ -120,14 +121,10 @@ PyObject* await_fork_method(PyObject*, PyObject* arguments) noexcept {
     }
     std::optional<Enlisted> worker;
     switch (await_fork(lifeline, spawn_argv, timeout_ms, worker)) {
-      case Awaited::worker:
-        return as_tuple(*worker);
-      case Awaited::timeout:
-        Py_RETURN_FALSE;
-      case Awaited::closed:
-        Py_RETURN_NONE;
-      case Awaited::exception:
-        break;
+      case Awaited::worker: return as_tuple(*worker);
+      case Awaited::timeout: Py_RETURN_FALSE;
+      case Awaited::closed: Py_RETURN_NONE;
+      case Awaited::exception: break;
     }
     return nullptr;
   });

@@ -26,9 +26,7 @@ class Ref {
   ~Ref() { Py_XDECREF(object_); }
 
   [[nodiscard]] static Ref steal(PyObject* owned) noexcept { return Ref(owned); }
-  [[nodiscard]] static Ref borrow(PyObject* borrowed) noexcept {
-    return Ref(Py_XNewRef(borrowed));
-  }
+  [[nodiscard]] static Ref borrow(PyObject* borrowed) noexcept { return Ref(Py_XNewRef(borrowed)); }
 
   [[nodiscard]] PyObject* get() const noexcept { return object_; }
   [[nodiscard]] PyObject* release() noexcept { return std::exchange(object_, nullptr); }

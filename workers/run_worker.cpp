@@ -10,14 +10,15 @@
 #include "workers/worker_loop.hpp"
 #include "workers/worker_module.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <exception>
 #include <new>
 #include <optional>
-#include <sys/stat.h>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 
 namespace owngil::workers {
@@ -25,8 +26,12 @@ namespace {
 
 struct OwnedMemory {
   explicit OwnedMemory(const WorkerMemory& fds)
-      : channel(fds.channel), results(fds.results), arguments(fds.arguments), board(fds.board),
-        caller_bell(fds.caller_bell), control_bell(fds.control_bell) {}
+      : channel(fds.channel),
+        results(fds.results),
+        arguments(fds.arguments),
+        board(fds.board),
+        caller_bell(fds.caller_bell),
+        control_bell(fds.control_bell) {}
 
   ipc::UniqueFd channel;
   ipc::UniqueFd results;

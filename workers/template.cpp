@@ -4,15 +4,16 @@
 #include "ipc/fd_passing.hpp"
 #include "workers/python.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <utility>
 
 namespace owngil::workers {
@@ -88,10 +89,8 @@ void spawn_worker(const ipc::UniqueFd& socket, const std::vector<std::string>& a
 int wait_for_request(int timeout_ms) {
   pollfd readable{ipc::kStartSocket, POLLIN, 0};
   int result = 0;
-  Py_BEGIN_ALLOW_THREADS
-  result = ::poll(&readable, 1, timeout_ms);
-  Py_END_ALLOW_THREADS
-  return result;
+  Py_BEGIN_ALLOW_THREADS result = ::poll(&readable, 1, timeout_ms);
+  Py_END_ALLOW_THREADS return result;
 }
 
 }  // namespace
@@ -101,16 +100,14 @@ Awaited await_fork(int own_lifeline, const std::vector<std::string>& spawn_argv,
   for (;;) {
     ipc::ControlMessage request;
     switch (ipc::receive_control(ipc::kStartSocket, request)) {
-      case ipc::Receive::closed:
-        return Awaited::closed;
+      case ipc::Receive::closed: return Awaited::closed;
       case ipc::Receive::nothing: {
         const int ready = wait_for_request(timeout_ms);
         if (ready == 0) return Awaited::timeout;
         if (ready < 0 && PyErr_CheckSignals() != 0) return Awaited::exception;
         continue;
       }
-      case ipc::Receive::got:
-        break;
+      case ipc::Receive::got: break;
     }
     // A request without its descriptor has closed the worker's socket by that.
     if (request.header.verb != ipc::Verb::fork || request.fds.size() != 1) continue;

@@ -38,15 +38,12 @@ bool WorkerLoop::wait() {
 
 WorkerLoop::Next WorkerLoop::receive(const ipc::TaskSlot& slot) {
   switch (slot.kind) {
-    case ipc::TaskKind::define:
-      blobs_.define(slot.function, payload(slot));
-      return Next::go_on;
+    case ipc::TaskKind::define: blobs_.define(slot.function, payload(slot)); return Next::go_on;
     case ipc::TaskKind::forget:
       blobs_.forget(slot.function);
       runner_.forget(slot.function);
       return Next::go_on;
-    case ipc::TaskKind::stop:
-      return Next::stop;
+    case ipc::TaskKind::stop: return Next::stop;
     case ipc::TaskKind::initialize:
       if (channel_.try_claim() && execute(slot) == ipc::Status::raised) {
         return Next::initializer_failed;

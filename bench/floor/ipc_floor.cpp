@@ -129,24 +129,13 @@ void serve_asleep(Channel::Server& server, std::uint64_t messages) {
     last = order;
     const std::uint64_t messages = order >> 8 & 0xFFFF'FFFF;
     switch (static_cast<Command>(order & 0xFF)) {
-      case Command::bare:
-        serve(bare, messages);
-        break;
-      case Command::rings:
-        serve(rings, messages);
-        break;
-      case Command::channel:
-        serve(channel, messages);
-        break;
-      case Command::bare_asleep:
-        serve_asleep(memory.sleepy, messages);
-        break;
-      case Command::channel_asleep:
-        serve_asleep(sleepy_channel, messages);
-        break;
+      case Command::bare: serve(bare, messages); break;
+      case Command::rings: serve(rings, messages); break;
+      case Command::channel: serve(channel, messages); break;
+      case Command::bare_asleep: serve_asleep(memory.sleepy, messages); break;
+      case Command::channel_asleep: serve_asleep(sleepy_channel, messages); break;
       case Command::none:
-      case Command::end:
-        std::_Exit(0);
+      case Command::end: std::_Exit(0);
     }
     memory.done.store(++done, std::memory_order_release);
   }

@@ -8,6 +8,7 @@ of variants; each variant has its contenders, metrics and goals. `main` does the
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -73,6 +74,7 @@ def main(documentation: str | None, variants: Sequence[Variant]) -> None:
         return
 
     arguments = _parse(documentation or "", variants)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contenders are ended, too
     _pin(arguments.cpus)
     about = machine.describe()
     print((documentation or "").partition("\n")[0])
@@ -110,6 +112,7 @@ def _run(variant: Variant, arguments: argparse.Namespace, settings: Settings) ->
     rounds = arguments.rounds or (2 if arguments.quick else variant.rounds)
     if variant.fresh and arguments.quick:
         rounds = 1
+    finished = False
     try:
         for number in range(-1 if variant.practice else 0, rounds):
             names = list(seats)
@@ -123,11 +126,12 @@ def _run(variant: Variant, arguments: argparse.Namespace, settings: Settings) ->
                     continue
                 if number >= 0:
                     figures.add(name, samples)
+        finished = True
     finally:
         _say("")
         for seat in seats.values():
             if seat is not None:
-                seat.close()
+                seat.close(patience_s=30 if finished else 2)
 
     order = [contender.name for contender in variant.contenders]
     print(report.tables(figures, variant.metrics, order, variant.references))

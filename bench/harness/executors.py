@@ -62,7 +62,7 @@ def _open_owngil(workers: int) -> Iterator[Face]:
         yield Face(
             pool.submit,
             lambda function, items, chunksize: pool.map(function, items, chunksize=chunksize),
-            lambda: [worker.pid for worker in pool.stats().workers],
+            lambda: [worker.pid for worker in pool.stats().workers if worker.pid],
         )
 
 

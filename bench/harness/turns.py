@@ -83,7 +83,7 @@ class Seat:
         samples: Samples = answer["samples"]
         return samples
 
-    def close(self, patience_s: float = 30.0) -> None:
+    def close(self, patience_s: float = 30) -> None:
         """Let it close its pool and end; after a while, end it."""
         os.close(self._go)
         os.close(self._back)

@@ -176,7 +176,7 @@ PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
     if (header.status == ipc::Status::returned) {
       decoded = decode_returned(state, header.format, bytes);
     } else {
-      decoded.exception = decode_failure(bytes);
+      decoded.exception = decode_failure(header.format, bytes);
     }
   } else {
     decoded = decode_outcome(state, *self->supervisor, segment);

@@ -49,7 +49,11 @@ Ref cancelled_exception() {
 
 }  // namespace
 
-Ref decode_failure(std::span<const std::byte> bytes) {
+Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes) {
+  if (format == ipc::Format::none) {
+    PyErr_SetString(PyExc_MemoryError, "owngil: the worker had no shared memory for its reply");
+    return taken_exception();
+  }
   const Ref data = Ref::steal(bytes_object(bytes));
   const Ref load = Ref::steal(data ? package_function("_pickling", "load_exception") : nullptr);
   Ref exception = Ref::steal(load ? PyObject_CallOneArg(load.get(), data.get()) : nullptr);
@@ -86,7 +90,7 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, cons
     case Ending::returned:
       return decode_returned(state, task.format, payload_of(task));
     case Ending::raised:
-      decoded.exception = decode_failure(payload_of(task));
+      decoded.exception = decode_failure(task.format, payload_of(task));
       break;
     case Ending::died:
       decoded.exception = died_exception(task.death);

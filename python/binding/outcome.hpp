@@ -29,7 +29,7 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor,
 // A returned value, or what it turned out to be.
 Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes);
 
-// A failure that a worker sent.
-workers::Ref decode_failure(std::span<const std::byte> bytes);
+// A failure that a worker sent; without a format there was no memory to tell it.
+workers::Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes);
 
 }  // namespace owngil::binding

@@ -197,15 +197,16 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
     return PyErr_Format(PyExc_TypeError, "submit() takes a callable, not %R of type %.200s",
                         function, Py_TYPE(function)->tp_name);
   }
-  if (!refresh_context(*state, *self)) return nullptr;
-  const std::uint32_t number = function_number(*self, function);
-  if (number == 0) return failed_future(*state, *self);
   workers::ByteBuffer payload;
   ipc::Format format = ipc::Format::none;
   if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, payload,
                         format)) {
     return failed_future(*state, *self);
   }
+  if (!refresh_context(*state, *self)) return nullptr;
+  // Last of what runs Python: until a task is admitted that names the number, it may be dropped.
+  const std::uint32_t number = function_number(*self, function);
+  if (number == 0) return failed_future(*state, *self);
   runtime::Task* task = nullptr;
   const runtime::Call call{number, self->context_number, format, payload.bytes()};
   runtime::Admission admission = runtime::Admission::no_memory;

@@ -63,7 +63,7 @@ def remote_error(
 _mixed: dict[tuple[type[BaseException], ...], type[RemoteError]] = {}
 
 
-class _RemoteTraceback(Exception):  # noqa: N818 - as the standard pool calls it
+class _RemoteTraceback(Exception):
     """The worker's traceback as text; shown above the local one, as the cause of the exception."""
 
     def __init__(self, tb: str) -> None:

@@ -10,8 +10,8 @@ Not: an owner of functions. They are held weakly; a few that cannot be are held 
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
+from _thread import RLock
 from types import MethodType
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ class FunctionTable:
         self._drop_blob = drop_blob
         self._entries: dict[object, _Entry] = {}
         self._held: dict[object, None] = {}  # keys, the oldest first
-        self._lock = threading.RLock()  # a weakref's callback may come while we hold it
+        self._lock = RLock()  # a weakref's callback may come while we hold it
 
     def number(self, function: Callable[..., Any]) -> int:
         """The number under which workers know the function as it is now."""
@@ -147,15 +147,15 @@ def _survey_and_encode(function: Callable[..., Any]) -> tuple[Captures | None, b
     place = reference(function)
     if place is not None:
         return None, BY_REFERENCE + "\0".join(place).encode()
-    from ._survey import survey
     from ._shipping import dumps
+    from ._survey import survey
 
     captures = survey(function)
     try:
         data = dumps(function)
     except Exception as error:
-        from ._survey import named_parts
         from ._pickling import naming_the_guilty
+        from ._survey import named_parts
 
         raise naming_the_guilty(error, named_parts(function), dumps) from None
     return captures, (BY_VALUE_AFRESH if captures.reload else BY_VALUE) + data

@@ -33,8 +33,8 @@ KINDS = ("process", "thread")
 STARTS = ("template", "spawn")
 
 # How long a worker may spin for its next task before it sleeps, if a CPU is free for it.
-# Shorter than a wake-up takes it would be worse than nothing; that is 30-40 us on virtual machines.
-_SPIN_NS = 60_000
+# Shorter than a wake-up takes it would be worse than nothing: 40-80 us on virtual machines.
+_SPIN_NS = 100_000
 
 # Address space of an arena, not memory: pages are committed as they are used.
 _ARENA_SIZE = 1 << 36
@@ -75,6 +75,7 @@ class Pool(_core.PoolBase, Executor):
     """
 
     _max_workers: int
+    _initargs_fds: Sequence[int] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Pool:
         if kwargs.get("kind") == "thread" and cls is Pool:
@@ -106,7 +107,7 @@ class Pool(_core.PoolBase, Executor):
         self._name = name or _next_name()
         self._mp_context = mp_context
         self._shut_down = False
-        self._initargs_fds: list[int] = []
+        self._initargs_fds = []
         self._initargs = initargs  # a lock's name in the system goes away with it
         limit = str(threads_per_worker or max(1, cpus // workers))
         argv, env, guardian, config = launch_spec(

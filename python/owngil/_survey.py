@@ -80,13 +80,16 @@ _PARTS = {
     property: ("fget", "fset", "fdel"),
     staticmethod: ("__func__",),
     classmethod: ("__func__",),
+    functools.cached_property: ("func",),
     MemberDescriptorType: (),
     GetSetDescriptorType: (),
 }
 _HEAP_TYPE = 1 << 9
 _Cached = type(functools.lru_cache(lambda: None))
 # The __repr__ of a dataclass is wrapped in this; its set is empty whenever nothing is printed.
-_GUARDED_REPR = reprlib.recursive_repr()(lambda _: "").__code__
+_GUARDED_REPRS = {reprlib.recursive_repr()(lambda _: "").__code__}
+if hasattr(dataclasses, "_recursive_repr"):  # until 3.12
+    _GUARDED_REPRS.add(dataclasses._recursive_repr(lambda _: "").__code__)
 
 
 class _NotSteadyError(Exception):
@@ -157,7 +160,7 @@ class _Survey:
         own_globals = function.__globals__
         contents = []
         for index, cell in enumerate(function.__closure__ or ()):
-            if code is _GUARDED_REPR and code.co_freevars[index] == "repr_running":
+            if code in _GUARDED_REPRS and code.co_freevars[index] == "repr_running":
                 continue
             try:
                 contents.append((index, cell.cell_contents))
@@ -238,6 +241,7 @@ def _stores_attributes(function: Any) -> bool:
 
 
 def _check_members(cls: enum.EnumType) -> None:
+    member: enum.Enum
     for member in cls.__members__.values():
         for name, value in vars(member).items():
             if name != "__objclass__" and not _is_plain(value):

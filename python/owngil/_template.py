@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from . import _core
+from . import _core, _worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,8 +87,6 @@ def _work(worker: Any, config: Config) -> int:
         import _signal
 
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-    from . import _worker
-
     _worker.enter(rank, os.getpid(), "process", pool_name)
     _worker.adopt_fds(fds)
     try:
@@ -179,8 +177,8 @@ def _warn(text: str) -> None:
 def _import_quietly(name: str) -> None:
     try:
         __import__(name)
-    except Exception:  # noqa: BLE001, S110 - whoever needs it in a worker gets the error
-        pass
+    except Exception:
+        pass  # whoever needs it in a worker gets the error
 
 
 # --- a worker's own
@@ -198,6 +196,7 @@ def _reseed() -> None:
 
 def _match_output() -> None:
     """The template's streams were made for the output that it had then."""
+    stream: Any
     for stream in (sys.stdout, sys.stderr):
         try:
             is_terminal = stream.isatty()

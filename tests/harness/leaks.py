@@ -110,6 +110,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.stash[_at_start] = take_stock()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """What the test was given must not live on only because pytest remembers it."""
+    getattr(item, "funcargs", {}).clear()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_is_left_behind() -> Iterator[None]:
     before = take_stock()

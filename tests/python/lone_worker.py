@@ -13,6 +13,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +37,8 @@ class LoneWorker:
         self._socket, theirs = socket.socketpair()
         package = str(Path(_functions.__file__).parents[1])
         paths = [package, *_PATHS]
-        code = f"import sys; sys.path[:0] = {paths!r}; import lone_worker; lone_worker.serve({theirs.fileno()})"
+        code = f"import sys; sys.path[:0] = {paths!r}; import lone_worker"
+        code += f"; lone_worker.serve({theirs.fileno()})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
@@ -116,6 +118,8 @@ def serve(fd: int) -> None:
         try:
             verb, number, blob, payload = marshal.load(stream)
         except EOFError:
+            stream.close()
+            connection.close()
             return
         if verb == "fds":
             _worker.adopt_fds(socket.recv_fds(connection, 1, number)[1])
@@ -141,3 +145,18 @@ def serve(fd: int) -> None:
         except BaseException as error:
             answer = ("raised", _worker.dump_exception(error))
         marshal.dump(answer, stream)
+
+
+def run_program(source: str, folder: Path) -> list[str]:
+    """Runs a user's program by path, with LoneWorker at hand; the lines that it printed."""
+    package = Path(__file__).parents[2] / "python"
+    paths = [str(Path(__file__).parent), str(package), str(folder)]
+    begin = f"import sys; sys.path[:0] = {paths!r}\nfrom lone_worker import LoneWorker\n"
+    program = folder / "program.py"
+    program.write_text(begin + textwrap.dedent(source))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program], capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()

@@ -11,7 +11,7 @@ import math
 import os.path
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ def table() -> Table:
 
 
 @pytest.fixture
-def define() -> Iterator[Callable[[str], dict[str, Any]]]:
+def define() -> Callable[[str], dict[str, Any]]:
     """Runs source text as a user's `__main__` would be, and returns its globals."""
 
     def define(source: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def define() -> Iterator[Callable[[str], dict[str, Any]]]:
         exec(source, names)
         return names
 
-    yield define
+    return define
 
 
 Define = Callable[[str], dict[str, Any]]
@@ -152,8 +152,10 @@ def test_what_hides_behind_another_functions_name_is_not_taken_for_it() -> None:
         ("class C: x = [1]\ndef f(): return C.x", "C.x.append(2)"),
         ("y = 1\nclass C:\n def x(self): return y\ndef f(): return C().x", "y = 2"),
         ("class C: pass\nc = C()\nc.x = 1\ndef f(): return c.x", "c.x = 2"),
-        ("import functools\ndef g(x): return x\nf = functools.partial(g, x=1)", "f.keywords['x'] = 2"),
-        ("import functools\nx = []\ndef g(x): return x\nf = functools.partial(g, x)", "x.append(1)"),
+        ("from functools import partial\ndef g(x): return x\nf = partial(g, x=1)",
+         "f.keywords['x'] = 2"),
+        ("from functools import partial\nx = []\ndef g(x): return x\nf = partial(g, x)",
+         "x.append(1)"),
         ("def make():\n n = 1\n def f(): return n\n def set(v):\n  nonlocal n\n  n = v\n"
          " return f, set\nf, set = make()", "set(2)"),
         ("def make():\n n = [1]\n def f(): return n\n return f, n\nf, n = make()", "n.append(2)"),
@@ -208,7 +210,8 @@ def test_what_it_does_not_capture_may_change(
         ("import pathlib, datetime\np = pathlib.Path('x')\nt = datetime.date(2000, 1, 1)\n"
          "def f(): return p, t", False),
         ("def g(): return f\ndef f(): return g", False),
-        ("import functools\n@functools.lru_cache\ndef g(x): return x\ndef f(x): return g(x)", False),
+        ("import functools\n@functools.lru_cache\ndef g(x): return x\ndef f(x): return g(x)",
+         False),
         ("import functools\n@functools.cache\ndef f(x): return x", False),
         ("x = [1]\ndef f(): return x", True),
         ("x = {}\ndef f(): return x", True),

@@ -117,7 +117,7 @@ def test_preloaded_modules_are_there_before_the_first_task() -> None:
         assert pool.submit(tasks.is_imported, "wave").result()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
 @pytest.mark.parametrize(
     "make",
     [
@@ -139,7 +139,7 @@ def test_multiprocessing_objects_travel_in_initargs(
 
 
 def test_a_multiprocessing_queue_carries_values_from_the_workers() -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     queue = context.Queue()
     with owngil.Pool(2, context, initializer=_remember, initargs=(queue,)) as pool:
         pool.submit(_put_in_remembered, "hello").result()
@@ -149,11 +149,18 @@ def test_a_multiprocessing_queue_carries_values_from_the_workers() -> None:
 
 
 def test_a_multiprocessing_lock_is_one_lock_for_all_workers() -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     counter = context.Value("i", 0)
     with owngil.Pool(2, context, initializer=_remember, initargs=(counter,)) as pool:
         list(pool.map(_count_up, [50] * 4, chunksize=1))
     assert counter.value == 200
+
+
+def test_a_multiprocessing_lock_of_the_fork_context_is_refused_clearly() -> None:
+    """Such a lock has no name, so that only children of this very process can have it."""
+    lock = multiprocessing.get_context("fork").Lock()
+    with pytest.raises(RuntimeError, match="context"):
+        owngil.Pool(1, initializer=_remember, initargs=(lock,))
 
 
 def test_a_multiprocessing_lock_as_an_argument_is_refused_as_by_the_standard_pool() -> None:

@@ -10,6 +10,7 @@ import enum
 import fractions
 import math
 import pickle
+import reprlib
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -139,7 +140,7 @@ def test_any_plain_items_make_the_round_trip_through_map(
         -(2**63),
         -(2**63) - 1,
         2**64,
-        10**5000,
+        10**4000,
         0.0,
         -0.0,
         math.inf,
@@ -189,7 +190,7 @@ def test_any_plain_items_make_the_round_trip_through_map(
         fractions.Fraction(1, 3),
         datetime.datetime(2020, 2, 29, 12, tzinfo=datetime.UTC),
     ],
-    ids=lambda value: f"{type(value).__name__}-{str(value)[:12]!a}",
+    ids=lambda value: f"{type(value).__name__} {reprlib.repr(value)!a}",
 )
 def test_this_value_makes_the_round_trip(shared_pool: owngil.Pool, value: Any) -> None:
     assert shape(shared_pool.submit(tasks.echo, value).result()) == shape(value)

@@ -6,21 +6,10 @@ Each program is a user's, run by path; the comment behind each line says what it
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-PACKAGE = HERE.parents[1] / "python"
-
-BEGIN = f"""
-import sys
-sys.path[:0] = [{str(HERE)!r}, {str(PACKAGE)!r}]
-from lone_worker import LoneWorker
-"""
+from lone_worker import run_program
 
 PROGRAMS = {
     "an initializer sets a global": """
@@ -370,25 +359,13 @@ def make_use():
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_lives_in_main_works_in_a_worker(name: str, tmp_path: Path) -> None:
     (tmp_path / "helper_module.py").write_text(HELPER)
-    program = tmp_path / "program.py"
-    source = textwrap.dedent(PROGRAMS[name])
-    program.write_text(BEGIN + source)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", program],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
-        timeout=60,
-        check=False,
-    )
-    lines = done.stdout.splitlines()
-    words = [line.partition("  # ")[2] for line in source.splitlines()]
-    wanted = [word for words_ in words if words_ for word in words_.split("; ")]
+    printed = run_program(PROGRAMS[name], tmp_path)
     if name == "instances come back as what they are":
-        assert set(lines) == {"True"}, done.stderr
-        assert len(lines) == 21, done.stderr
+        assert printed == ["True"] * 21
     else:
-        assert lines == wanted, done.stderr
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
+        assert printed == wanted(PROGRAMS[name])
+
+
+def wanted(program: str) -> list[str]:
+    comments = [line.partition("  # ")[2] for line in program.splitlines()]
+    return [word for comment in comments if comment for word in comment.split("; ")]

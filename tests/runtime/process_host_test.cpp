@@ -10,6 +10,11 @@
 #include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
 
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
@@ -18,13 +23,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
-#include <poll.h>
 #include <string>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <system_error>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -300,9 +301,9 @@ TEST_F(ProcessHostTest, PassesOnWhatATemplateHasToSay) {
 TEST_F(ProcessHostTest, TheUsersWaitSeesNoChildAndNoSignal) {
   static std::atomic<int> signals;
   signals = 0;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) { ++signals; };
-  struct sigaction before {};
+  struct sigaction before{};
   ::sigaction(SIGCHLD, &action, &before);
   heard_.exited(fork("exit 3"));
   heard_.exited(spawn("exit 3"));

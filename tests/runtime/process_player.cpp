@@ -11,16 +11,17 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <poll.h>
 #include <string_view>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 namespace {
 
@@ -92,8 +93,7 @@ void fork_worker(int socket, std::string_view role) {
         ::poll(&readable, 1, -1);
         break;
       }
-      case ipc::Receive::closed:
-        std::exit(0);
+      case ipc::Receive::closed: std::exit(0);
       case ipc::Receive::got:
         if (role == "template that dies") ::_exit(9);
         fork_worker(request.fds.at(0).get(), role);
@@ -108,9 +108,7 @@ void fork_worker(int socket, std::string_view role) {
   boost::asio::io_context control;
   const auto guard = boost::asio::make_work_guard(control);
   std::optional<runtime::ProcessHost> host;
-  const auto tell = [](pid_t pid) {
-    static_cast<void>(!::write(STDOUT_FILENO, &pid, sizeof pid));
-  };
+  const auto tell = [](pid_t pid) { static_cast<void>(!::write(STDOUT_FILENO, &pid, sizeof pid)); };
   host.emplace(control, runtime::ProcessHost::Callbacks{
                             [&](std::uint64_t, pid_t) {
                               tell(host->guardian_pid());
@@ -124,8 +122,8 @@ void fork_worker(int socket, std::string_view role) {
   std::thread thread([&] { control.run(); });
   const ipc::UniqueFd memory = ipc::create_memfd("test", sizeof(ipc::Channel));
   const int fd = memory.get();
-  host->launch_from_template({{self, "template"}, {}, guardian, {}}, 1,
-                             {fd, fd, fd, fd, fd, fd}, {"have a daemon", {STDOUT_FILENO}});
+  host->launch_from_template({{self, "template"}, {}, guardian, {}}, 1, {fd, fd, fd, fd, fd, fd},
+                             {"have a daemon", {STDOUT_FILENO}});
   wait_to_be_killed();
 }
 

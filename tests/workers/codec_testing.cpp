@@ -97,7 +97,14 @@ PyMethodDef methods[] = {
 };
 
 PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "owngil_codec_testing", nullptr, 0, methods, nullptr, nullptr, nullptr,
+    PyModuleDef_HEAD_INIT,
+    "owngil_codec_testing",
+    nullptr,
+    0,
+    methods,
+    nullptr,
+    nullptr,
+    nullptr,
     nullptr,
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The executor in an embedded interpreter, with a stand-in for owngil._worker.
+#include "workers/executor.hpp"
+
 #include "tests/workers/loop_world.hpp"
 #include "workers/codec.hpp"
-#include "workers/executor.hpp"
 
 #include <gtest/gtest.h>
 
@@ -140,12 +141,11 @@ class ExecutorTest : public testing::Test {
   static std::string describe(Status status, Format format, const std::string& payload) {
     if (status == Status::raised) return "raised " + payload;
     if (format == Format::none) return "nothing";
-    const Ref value =
-        format == Format::tagged
-            ? Ref::steal(decode_value(bytes_of(payload)))
-            : Ref::steal(PyObject_CallFunction(evaluate("_pickle.loads").get(), "y#",
-                                               payload.data(),
-                                               static_cast<Py_ssize_t>(payload.size())));
+    const Ref value = format == Format::tagged
+                          ? Ref::steal(decode_value(bytes_of(payload)))
+                          : Ref::steal(PyObject_CallFunction(
+                                evaluate("_pickle.loads").get(), "y#", payload.data(),
+                                static_cast<Py_ssize_t>(payload.size())));
     return repr(value.get());
   }
 
@@ -254,9 +254,9 @@ TEST_F(ExecutorTest, EachItemOfAChunkHasItsOwnEnd) {
   for (const Item& end : world.read_chain(reply.block.value(), 4).items) {
     ends.push_back(describe(end.status, end.format, end.payload));
   }
-  EXPECT_EQ(ends, (std::vector<std::string>{
-                      "10", "raised ZeroDivisionError: integer division or modulo by zero", "{5}",
-                      "5"}));
+  EXPECT_EQ(ends,
+            (std::vector<std::string>{
+                "10", "raised ZeroDivisionError: integer division or modulo by zero", "{5}", "5"}));
 }
 
 TEST_F(ExecutorTest, AChunkWhoseFunctionCannotBeLoadedFailsAsAWhole) {

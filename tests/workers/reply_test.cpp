@@ -100,8 +100,8 @@ TEST_F(ReplyWithRoomTest, ItemsOfAnySizeGoOnInFurtherBlocks) {
     size = (size * 7 + i) % (i % 100 == 0 ? 300'000 : 200);
     all += size + sizeof(ipc::ItemHeader);
     expected.push_back({Status::returned, Format::tagged, std::string(size, 'x')});
-    ASSERT_TRUE(reply.items().add(Status::returned, Format::tagged,
-                                  bytes_of(expected.back().payload)));
+    ASSERT_TRUE(
+        reply.items().add(Status::returned, Format::tagged, bytes_of(expected.back().payload)));
   }
   reply.close_items();
   const LoopWorld::Chain chain = world.read_chain(publish().block.value(), kItems);

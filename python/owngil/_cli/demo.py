@@ -38,6 +38,9 @@ examples:
   owngil demo --json > demo.json   the figures for a program to read
 """
 
+# A serial row that got less than this share of a CPU had to wait for somebody else.
+_QUIET = 0.9
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -157,7 +160,7 @@ def _ways(workers: int, live: LiveLine) -> Iterator[tuple[list[Way], float]]:
                 pool_way(
                     _plural(workers, "process", "processes"),
                     processes,
-                    lambda: [worker.pid for worker in processes.stats().workers],
+                    lambda: [worker.pid for worker in processes.stats().workers if worker.pid],
                 ),
             ],
             start_seconds,
@@ -206,6 +209,12 @@ def _sentence(experiments: Sequence[Experiment], workers: int, agree: bool) -> s
         sentence += f" (There are {cpus} CPUs: try --workers {cpus}.)"
     elif cpus == 1:
         sentence += " (With 1 CPU nothing can run beside anything else.)"
+    share = min(e.rows[0].cpu_seconds / e.rows[0].seconds for e in experiments)
+    if share < _QUIET:
+        sentence += (
+            f" But this machine is busy: the serial rows got as little as {share:.0%} of a CPU, "
+            "so try again when it is quiet."
+        )
     return sentence
 
 

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ipc/arena.hpp"
+
+#include "ipc/mapping.hpp"
+#include "ipc/memfd.hpp"
+#include "ipc/unique_fd.hpp"
+
+#include <gtest/gtest.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace owngil::ipc {
+namespace {
+
+constexpr std::size_t kMiB = 1024 * 1024;
+
+std::uint64_t bytes_backed(int fd) {
+  struct stat about{};
+  EXPECT_EQ(::fstat(fd, &about), 0);
+  return static_cast<std::uint64_t>(about.st_blocks) * 512;
+}
+
+bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+TEST(UniqueFdTest, ClosesWhatItOwnsOnce) {
+  const int number = ::dup(0);
+  {
+    UniqueFd first(number);
+    UniqueFd second(std::move(first));
+    EXPECT_FALSE(first);  // NOLINT: moved from means empty, and is promised
+    EXPECT_TRUE(is_open(number));
+  }
+  EXPECT_FALSE(is_open(number));
+}
+
+TEST(UniqueFdTest, GivesUpWhatItReleases) {
+  UniqueFd fd(::dup(0));
+  const int number = fd.release();
+  fd.reset();
+  EXPECT_TRUE(is_open(number));
+  UniqueFd again(number);
+}
+
+TEST(MemfdTest, CanNeitherShrinkNorGrow) {
+  const UniqueFd fd = create_memfd("test", 8192);
+  EXPECT_EQ(::ftruncate(fd.get(), 4096), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(::ftruncate(fd.get(), 16384), -1);
+  EXPECT_EQ(errno, EPERM);
+}
+
+TEST(MemfdTest, TakesMemoryOnlyWhenItIsCommitted) {
+  const UniqueFd fd = create_memfd("test", 64 * kMiB);
+  EXPECT_EQ(bytes_backed(fd.get()), 0U);
+  EXPECT_TRUE(commit(fd.get(), kMiB, kMiB));
+  EXPECT_EQ(bytes_backed(fd.get()), kMiB);
+  decommit(fd.get(), kMiB, kMiB);
+  EXPECT_EQ(bytes_backed(fd.get()), 0U);
+}
+
+TEST(MemfdTest, ErrorsNameTheCall) {
+  try {
+    static_cast<void>(commit(-1, 0, 4096));
+    FAIL();
+  } catch (const std::system_error& error) {
+    EXPECT_NE(std::strstr(error.what(), "fallocate"), nullptr);
+    EXPECT_EQ(error.code().value(), EBADF);
+  }
+  try {
+    const Mapping mapping(-1, 4096, Access::read_write);
+    FAIL();
+  } catch (const std::system_error& error) {
+    EXPECT_NE(std::strstr(error.what(), "mmap"), nullptr);
+    EXPECT_EQ(error.code().value(), EBADF);
+  }
+}
+
+TEST(MappingTest, SeesWhatAnotherMappingOfTheSameMemoryWrites) {
+  const UniqueFd fd = create_memfd("test", 4096);
+  const Mapping writer(fd.get(), 4096, Access::read_write);
+  const Mapping reader(fd.get(), 4096, Access::read_only);
+  writer.as<std::uint64_t>() = 17;
+  EXPECT_EQ(reader.as<const std::uint64_t>(), 17U);
+}
+
+TEST(MappingTest, MovesWithItsMemory) {
+  const UniqueFd fd = create_memfd("test", 4096);
+  Mapping first(fd.get(), 4096, Access::read_write);
+  first.as<std::uint64_t>() = 17;
+  const Mapping second(std::move(first));
+  EXPECT_EQ(second.as<std::uint64_t>(), 17U);
+  EXPECT_EQ(second.size(), 4096U);
+}
+
+TEST(MappingTest, SealedMemoryCanBeMappedForReadingOnly) {
+  const UniqueFd fd = create_memfd("test", 4096);
+  const Mapping before(fd.get(), 4096, Access::read_write);
+  seal_against_new_writers(fd.get());
+  EXPECT_THROW(Mapping(fd.get(), 4096, Access::read_write), std::system_error);
+  const Mapping after(fd.get(), 4096, Access::read_only);
+  EXPECT_NE(::mprotect(after.data(), 4096, PROT_READ | PROT_WRITE), 0);
+  before.as<std::uint64_t>() = 18;
+  EXPECT_EQ(after.as<const std::uint64_t>(), 18U);
+}
+
+// What a task forks must not be able to write to the rings.
+TEST(MappingTest, IsNotThereInAForkedChildIfItWasExcluded) {
+  const UniqueFd fd = create_memfd("test", 4096);
+  const Mapping excluded(fd.get(), 4096, Access::read_write, OnFork::exclude);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::signal(SIGSEGV, SIG_DFL);
+    unsigned char resident = 0;
+    // mincore says ENOMEM where nothing is mapped
+    const bool gone = ::mincore(excluded.data(), 4096, &resident) != 0 && errno == ENOMEM;
+    ::_exit(gone ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(ArenaTest, CommitsInStepsAheadOfWhatIsAllocated) {
+  Arena arena("test", 64 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), 0U);
+  const auto block = arena.allocate(100);
+  ASSERT_TRUE(block);
+  EXPECT_EQ(block->size, 100U);
+  const std::uint64_t first = arena.committed();
+  EXPECT_EQ(bytes_backed(arena.fd()), first);
+  EXPECT_LE(first, 256U * 1024);
+  ASSERT_TRUE(arena.allocate(5 * kMiB));
+  EXPECT_GE(arena.committed(), 5 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+}
+
+TEST(ArenaTest, ReusesMemoryThatIsWarm) {
+  Arena arena("test", 64 * kMiB);
+  for (int i = 0; i < 100; ++i) {
+    const auto block = arena.allocate(kMiB);
+    ASSERT_TRUE(block);
+    std::memset(arena.at(block->offset), i, block->size);
+    arena.free(block->offset);
+  }
+  EXPECT_LE(arena.committed(), 2 * kMiB);
+  EXPECT_EQ(arena.in_use(), 0U);
+}
+
+TEST(ArenaTest, GivesNothingBeyondItsSize) {
+  Arena arena("test", kMiB);
+  EXPECT_FALSE(arena.allocate(2 * kMiB));
+  ASSERT_TRUE(arena.allocate(kMiB));
+  EXPECT_FALSE(arena.allocate(1));
+}
+
+TEST(ArenaTest, TrimGivesBackWhatLiesAboveTheLastBlock) {
+  Arena arena("test", 64 * kMiB);
+  const auto low = arena.allocate(100);
+  const auto high = arena.allocate(8 * kMiB);
+  ASSERT_TRUE(low && high);
+  std::memset(arena.at(low->offset), 7, 100);
+  arena.free(high->offset);
+  arena.trim(0);
+  EXPECT_LE(bytes_backed(arena.fd()), 256U * 1024);
+  EXPECT_EQ(arena.at(low->offset)[99], std::byte{7});
+  const auto again = arena.allocate(8 * kMiB);  // committed anew
+  ASSERT_TRUE(again);
+  EXPECT_GE(bytes_backed(arena.fd()), 8 * kMiB);
+}
+
+TEST(ArenaTest, IsOwnedByWhoeverGotTheDescriptorAndReadByItsMaker) {
+  UniqueFd fd = create_memfd("test", kMiB);
+  const ArenaView view(fd.get(), kMiB);
+  Arena arena(std::move(fd), kMiB);
+  const auto block = arena.allocate(6);
+  ASSERT_TRUE(block);
+  std::memcpy(arena.at(block->offset), "seven", 6);
+  const std::byte* bytes = view.checked(*block);
+  ASSERT_NE(bytes, nullptr);
+  EXPECT_STREQ(reinterpret_cast<const char*>(bytes), "seven");
+}
+
+TEST(ArenaTest, ASealedArenaIsStillItsOwnersToWrite) {
+  Arena arena("test", kMiB);
+  arena.seal();
+  EXPECT_THROW(Mapping(arena.fd(), kMiB, Access::read_write), std::system_error);
+  const ArenaView view(arena.fd(), kMiB);
+  const auto block = arena.allocate(8);
+  ASSERT_TRUE(block);
+  *arena.at(block->offset) = std::byte{9};
+  EXPECT_EQ(*view.checked(*block), std::byte{9});
+}
+
+TEST(ArenaViewTest, RefusesBlocksThatDoNotLieInTheArena) {
+  const UniqueFd fd = create_memfd("test", kMiB);
+  const ArenaView view(fd.get(), kMiB);
+  constexpr std::uint64_t kMost = ~std::uint64_t{0};
+  EXPECT_NE(view.checked({0, kMiB}), nullptr);
+  EXPECT_NE(view.checked({kMiB - 64, 64}), nullptr);
+  EXPECT_EQ(view.checked({kMiB - 64, 65}), nullptr);
+  EXPECT_EQ(view.checked({0, kMiB + 1}), nullptr);
+  EXPECT_EQ(view.checked({64, kMost}), nullptr);
+  EXPECT_EQ(view.checked({kMost - 63, 64}), nullptr);
+  EXPECT_EQ(view.checked({kMost, kMost}), nullptr);
+  EXPECT_EQ(view.checked({8, 8}), nullptr);  // no block begins there
+}
+
+}  // namespace
+}  // namespace owngil::ipc

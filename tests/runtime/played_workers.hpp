@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Workers for a supervisor's tests: threads of this process that run the real loop.
+//
+// A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
+// a process would that was killed, "hold" waits until the test calls open().
+// Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
+#pragma once
+
+#include "runtime/supervisor.hpp"
+#include "workers/worker_loop.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace owngil::runtime {
+
+inline constexpr std::size_t kTestArena = std::size_t{1} << 22;
+
+struct Killed {};
+
+class PlayedWorkers {
+ public:
+  ~PlayedWorkers() { stop(); }
+
+  std::unique_ptr<Launcher> launcher() { return std::make_unique<Play>(*this); }
+
+  // Starts to play the control thread of this supervisor.
+  void control(Supervisor& supervisor) {
+    supervisor_ = &supervisor;
+    control_ = std::thread([this] { run_control(); });
+  }
+
+  // Requires: the pool has ended, or will soon.
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    if (control_.joinable()) control_.join();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+
+  std::uint64_t launches() {
+    const std::lock_guard lock(mutex_);
+    return launches_;
+  }
+
+  // The next launches are refused by the system.
+  void refuse_launches() {
+    const std::lock_guard lock(mutex_);
+    refuse_ = true;
+  }
+
+  // What the first worker answers instead of the truth.
+  std::function<void(ipc::ResultSlot&)> lie;
+
+ private:
+  class Play final : public Launcher {
+   public:
+    explicit Play(PlayedWorkers& world) : world_(world) {}
+    std::uint64_t next_key() override { return ++last_key_; }
+    void launch(std::uint64_t key, const WorkerFds& fds) override { world_.launch(key, fds); }
+    void kill(std::uint64_t key) noexcept override { world_.kill(key); }
+    void call_after(std::uint64_t) override {
+      world_.post([this] { world_.supervisor_->on_timer(); });
+    }
+    void ended() override { world_.end(); }
+
+   private:
+    PlayedWorkers& world_;
+    std::uint64_t last_key_ = 0;
+  };
+
+  class Runner final : public workers::TaskRunner {
+   public:
+    Runner(PlayedWorkers& world, std::uint64_t key) : world_(world), key_(key) {}
+
+    void run(const workers::Task& task, const workers::ReceivedBlobs& blobs,
+             workers::Reply& reply) override {
+      if (!blobs.find(task.function)) throw Killed{};  // shows as a death in the test
+      if (task.kind != ipc::TaskKind::chunk) {
+        answer(task.payload, reply);
+        return;
+      }
+      if (!reply.items().open(task.count)) return;
+      std::size_t offset = 0;
+      for (std::uint32_t i = 0; i < task.count; ++i) {
+        ipc::ItemHeader header;
+        std::memcpy(&header, task.payload.data() + offset, sizeof header);
+        const auto bytes = task.payload.subspan(offset + sizeof header, header.size);
+        offset += sizeof header + ipc::padded(header.size);
+        obey(bytes);
+        static_cast<void>(
+            reply.items().add(ipc::Status::returned, ipc::Format::tagged, bytes));
+      }
+      reply.close_items();
+    }
+
+    void forget(std::uint32_t) override {}
+    void before_sleep() override {}
+    bool after_sleep() override {
+      if (world_.is_killed(key_)) throw Killed{};
+      return true;
+    }
+
+   private:
+    void answer(std::span<const std::byte> bytes, workers::Reply& reply) {
+      obey(bytes);
+      const bool raise = starts_with(bytes, "raise");
+      static_cast<void>(reply.set(raise ? ipc::Status::raised : ipc::Status::returned,
+                                  ipc::Format::tagged, bytes));
+    }
+
+    void obey(std::span<const std::byte> bytes) {
+      if (starts_with(bytes, "die")) throw Killed{};
+      if (starts_with(bytes, "hold")) world_.hold(key_);
+      if (world_.is_killed(key_)) throw Killed{};
+    }
+
+    static bool starts_with(std::span<const std::byte> bytes, std::string_view text) {
+      return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+    }
+
+    PlayedWorkers& world_;
+    std::uint64_t key_;
+  };
+
+  void launch(std::uint64_t key, const WorkerFds& fds) {
+    const auto copy = [](int fd) { return ipc::UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
+    const std::lock_guard lock(mutex_);
+    if (refuse_) throw std::system_error(EAGAIN, std::generic_category(), "clone");
+    ++launches_;
+    post_locked([this, key] { supervisor_->on_started(key, static_cast<pid_t>(1000 + key)); });
+    threads_.emplace_back(
+        [this, key, channel = copy(fds.channel), results = copy(fds.results),
+         arguments = copy(fds.arguments), board = copy(fds.board), caller = copy(fds.caller_bell),
+         control = copy(fds.control_bell)]() mutable {
+          play(key, channel.get(), std::move(results), arguments.get(), board.get(), caller.get(),
+               control.get());
+          post([this, key] {
+            supervisor_->on_exited(key, static_cast<pid_t>(1000 + key), WorkerExit{9, true, 0});
+          });
+        });
+  }
+
+  void play(std::uint64_t key, int channel_fd, ipc::UniqueFd results_fd, int arguments_fd,
+            int board_fd, int caller_fd, int control_fd) {
+    const ipc::Mapping channel(channel_fd, sizeof(ipc::Channel), ipc::Access::read_write);
+    const ipc::Mapping board(board_fd, sizeof(ipc::Board), ipc::Access::read_only);
+    const ipc::ArenaView arguments(arguments_fd, kTestArena);
+    ipc::Arena results(std::move(results_fd), kTestArena);
+    ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
+                       control_fd);
+    Runner runner(*this, key);
+    workers::WorkerLoop loop(end, arguments, results, runner);
+    if (lie && key == 1) {
+      tell_lies(end);
+      return;
+    }
+    try {
+      static_cast<void>(loop.run(1));
+    } catch (const Killed&) {
+    }
+  }
+
+  // A worker that breaks the protocol: it answers each task with what `lie` makes of the answer.
+  void tell_lies(ipc::WorkerEnd& end) {
+    end.set_state(ipc::WorkerState::ready, 1);
+    while (const ipc::TaskSlot* slot = wait_for_task(end)) {
+      if (slot->kind == ipc::TaskKind::stop) return;
+      if (slot->kind == ipc::TaskKind::call || slot->kind == ipc::TaskKind::chunk) {
+        static_cast<void>(end.try_claim());
+        end.begin(slot->task, 0);
+        ipc::ResultSlot& result = end.reserve_result();
+        result.task = slot->task;
+        result.position = end.task_position();
+        result.run_ns = 1;
+        result.count = slot->count;
+        result.status = ipc::Status::returned;
+        result.format = ipc::Format::tagged;
+        result.where = ipc::Where::inline_bytes;
+        result.size = 0;
+        lie(result);
+        end.publish_result();
+      }
+      end.pop_task();
+    }
+  }
+
+  const ipc::TaskSlot* wait_for_task(ipc::WorkerEnd& end) {
+    while (end.front_task() == nullptr) {
+      if (all_killed()) return nullptr;
+      static_cast<void>(end.sleep_for_task(1'000'000));
+    }
+    return end.front_task();
+  }
+
+  void hold(std::uint64_t key) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return open_ || killed_.count(key) != 0; });
+  }
+
+  void kill(std::uint64_t key) {
+    const std::lock_guard lock(mutex_);
+    killed_[key] = true;
+    changed_.notify_all();
+  }
+
+  bool is_killed(std::uint64_t key) {
+    const std::lock_guard lock(mutex_);
+    return killed_.count(key) != 0;
+  }
+
+  bool all_killed() {
+    const std::lock_guard lock(mutex_);
+    return killed_.size() == launches_ || stopping_;
+  }
+
+  void end() {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+
+  void post(std::function<void()> call) {
+    const std::lock_guard lock(mutex_);
+    post_locked(std::move(call));
+  }
+
+  void post_locked(std::function<void()> call) {
+    calls_.push_back(std::move(call));
+    changed_.notify_all();
+  }
+
+  void run_control() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      if (!calls_.empty()) {
+        const auto call = std::move(calls_.front());
+        calls_.pop_front();
+        lock.unlock();
+        call();
+        lock.lock();
+        continue;
+      }
+      if (stopping_) return;
+      lock.unlock();
+      pollfd bell{supervisor_->control_bell(), POLLIN, 0};
+      if (::poll(&bell, 1, 1) > 0) supervisor_->on_control_bell();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> calls_;
+  std::map<std::uint64_t, bool> killed_;
+  std::vector<std::thread> threads_;
+  std::thread control_;
+  Supervisor* supervisor_ = nullptr;
+  std::uint64_t launches_ = 0;
+  bool open_ = false;
+  bool refuse_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace owngil::runtime

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The scheduler under virtual time: first its rules one by one, then whole schedules at random.
+#include "runtime/scheduler.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <random>
+#include <vector>
+
+namespace owngil::runtime {
+namespace {
+
+constexpr auto kAwake = [](Rank) { return false; };
+constexpr auto kAsleep = [](Rank) { return true; };
+
+Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
+  Scheduler scheduler(workers, cpus);
+  for (Rank rank = 0; rank < workers; ++rank) scheduler.add(rank);
+  return scheduler;
+}
+
+TEST(Scheduler, GivesEveryTaskOfASequentialCallerToTheSameWorker) {
+  Scheduler scheduler = with_workers(4, 4);
+  const auto first = scheduler.assign(kAwake);
+  ASSERT_TRUE(first);
+  scheduler.completed(*first, 100);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(scheduler.assign(kAwake), first);
+    scheduler.completed(*first, 100);
+  }
+}
+
+TEST(Scheduler, ChoosesTheMostRecentlyIdleWorker) {
+  Scheduler scheduler = with_workers(3, 4);
+  const auto a = scheduler.assign(kAwake);
+  const auto b = scheduler.assign(kAwake);
+  const auto c = scheduler.assign(kAwake);
+  scheduler.completed(*b, 100);
+  scheduler.completed(*c, 100);
+  scheduler.completed(*a, 100);
+  EXPECT_EQ(scheduler.assign(kAwake), a);
+  EXPECT_EQ(scheduler.assign(kAwake), c);
+  EXPECT_EQ(scheduler.assign(kAwake), b);
+}
+
+TEST(Scheduler, LetsATaskWaitWhenEveryRingIsAsDeepAsItMayBe) {
+  Scheduler scheduler = with_workers(2, 2);
+  const std::uint32_t depth = scheduler.depth();
+  for (std::uint32_t i = 0; i < 2 * depth; ++i) EXPECT_TRUE(scheduler.assign(kAwake));
+  EXPECT_FALSE(scheduler.assign(kAwake));
+  EXPECT_EQ(scheduler.outstanding(0), depth);
+  EXPECT_EQ(scheduler.outstanding(1), depth);
+}
+
+TEST(Scheduler, KeepsRingsShallowForLongTasksAndDeepForShortOnes) {
+  Scheduler scheduler = with_workers(1, 2);
+  static_cast<void>(scheduler.assign(kAwake));
+  scheduler.completed(0, 10'000'000);
+  EXPECT_EQ(scheduler.depth(), 2U);
+  for (int i = 0; i < 200; ++i) {
+    static_cast<void>(scheduler.assign(kAwake));
+    scheduler.completed(0, 300);
+  }
+  EXPECT_GT(scheduler.depth(), 100U);
+}
+
+TEST(Scheduler, BelievesInALongTaskAtOnce) {
+  Scheduler scheduler = with_workers(1, 2);
+  for (int i = 0; i < 50; ++i) {
+    static_cast<void>(scheduler.assign(kAwake));
+    scheduler.completed(0, 300);
+  }
+  static_cast<void>(scheduler.assign(kAwake));
+  scheduler.completed(0, 50'000'000);
+  EXPECT_EQ(scheduler.depth(), 2U);
+}
+
+TEST(Scheduler, QueuesTinyTasksRatherThanWakeASleepingWorker) {
+  Scheduler scheduler = with_workers(2, 4);
+  const auto first = scheduler.assign(kAwake);
+  scheduler.completed(*first, 300);
+  ASSERT_EQ(scheduler.assign(kAsleep), first);
+  EXPECT_EQ(scheduler.assign(kAsleep), first);
+}
+
+TEST(Scheduler, WakesASleepingWorkerForTasksOfUnknownLength) {
+  Scheduler scheduler = with_workers(2, 4);
+  const auto first = scheduler.assign(kAsleep);
+  EXPECT_NE(scheduler.assign(kAsleep), first);
+}
+
+TEST(Scheduler, NamesAVictimOnceATaskIsStuckBehindALongOne) {
+  Scheduler scheduler = with_workers(2, 2);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake));
+  scheduler.completed(1, 1'000);
+  scheduler.completed(1, 1'000);
+  EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1'000}; }));
+  EXPECT_EQ(scheduler.victim([](Rank) { return std::uint64_t{100'000}; }), Rank{0});
+}
+
+TEST(Scheduler, NamesNoVictimWhileEveryWorkerIsBusy) {
+  Scheduler scheduler = with_workers(2, 2);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake));
+  EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1} << 40; }));
+}
+
+TEST(Scheduler, GivesNothingToAClosedWorker) {
+  Scheduler scheduler = with_workers(2, 2);
+  scheduler.close(0);
+  for (std::uint32_t i = 0; i < scheduler.depth(); ++i) {
+    EXPECT_EQ(scheduler.assign(kAwake), Rank{1});
+  }
+  EXPECT_FALSE(scheduler.assign(kAwake));
+}
+
+TEST(Scheduler, LetsNobodySpinOnASingleCpu) {
+  Scheduler scheduler = with_workers(1, 1);
+  static_cast<void>(scheduler.assign(kAwake));
+  EXPECT_FALSE(scheduler.may_spin(0));
+  EXPECT_FALSE(scheduler.caller_may_spin());
+}
+
+TEST(Scheduler, LetsALoneCallerSpinWithOneWorkerWhenWorkersEqualCpus) {
+  Scheduler scheduler = with_workers(2, 2);
+  const auto worker = scheduler.assign(kAwake);
+  EXPECT_TRUE(scheduler.may_spin(*worker));
+  EXPECT_TRUE(scheduler.caller_may_spin());
+}
+
+// One worker of the model: what it runs until when, and what waits in its ring.
+struct ModelWorker {
+  std::optional<std::uint64_t> running;  // length of the task
+  std::uint64_t begun = 0;
+  std::deque<std::uint64_t> ring;
+};
+
+// Plays a supervisor that acts at once on every event, under virtual time.
+class Model {
+ public:
+  Model(std::uint32_t workers, std::uint32_t cpus, std::uint64_t seed)
+      : scheduler_(with_workers(workers, cpus)), workers_(workers), cpus_(cpus), random_(seed) {}
+
+  void submit(std::uint64_t length) {
+    backlog_.push_back(length);
+    settle();
+  }
+
+  // Lets the task end that ends first. False: none runs.
+  bool step() {
+    std::optional<Rank> next;
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      if (workers_[rank].running && (!next || end_of(rank) < end_of(*next))) next = rank;
+    }
+    // Time also passes without an event: the supervisor looks again while tasks are queued.
+    if (next && scheduler_.any_idle() && scheduler_.any_queued()) {
+      const std::uint64_t look = now_ + 50'000;
+      if (look < end_of(*next)) {
+        now_ = look;
+        settle();
+        return true;
+      }
+    }
+    if (!next) return false;
+    now_ = end_of(*next);
+    ModelWorker& worker = workers_[*next];
+    scheduler_.completed(*next, *worker.running);
+    ++completed_;
+    worker.running.reset();
+    begin(*next);
+    settle();
+    return true;
+  }
+
+  void check() {
+    std::uint32_t busy = 0;
+    std::uint32_t awake = 0;
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      const ModelWorker& worker = workers_[rank];
+      const auto held = static_cast<std::uint32_t>(worker.ring.size() + (worker.running ? 1 : 0));
+      ASSERT_EQ(scheduler_.outstanding(rank), held);
+      ASSERT_LE(held, 192U);
+      busy += held > 0 ? 1 : 0;
+      awake += held > 0 || scheduler_.may_spin(rank) ? 1 : 0;
+    }
+    // S3
+    ASSERT_LE(awake + 1, std::max(cpus_, busy + 1));
+    if (scheduler_.caller_may_spin()) {
+      ASSERT_LE(awake + 1, cpus_);
+    }
+    // S4: nothing is stuck behind a long task while somebody is idle.
+    if (!scheduler_.any_idle()) return;
+    ASSERT_TRUE(backlog_.empty());
+    for (const ModelWorker& worker : workers_) {
+      if (worker.running && !worker.ring.empty()) {
+        ASSERT_LT(now_ - worker.begun, 50'000U);
+      }
+    }
+  }
+
+  std::uint64_t completed() const { return completed_; }
+  std::uint64_t now() const { return now_; }
+
+ private:
+  std::uint64_t end_of(Rank rank) const {
+    return workers_[rank].begun + *workers_[rank].running;
+  }
+
+  void begin(Rank rank) {
+    ModelWorker& worker = workers_[rank];
+    if (worker.running || worker.ring.empty()) return;
+    worker.running = worker.ring.front();
+    worker.ring.pop_front();
+    worker.begun = now_;
+  }
+
+  void settle() {
+    const auto maybe_asleep = [this](Rank) { return random_() % 2 == 0; };
+    while (!backlog_.empty()) {
+      const auto rank = scheduler_.assign(maybe_asleep);
+      if (!rank) break;
+      workers_[*rank].ring.push_back(backlog_.front());
+      backlog_.pop_front();
+      begin(*rank);
+    }
+    if (!backlog_.empty()) return;
+    const auto running = [this](Rank rank) { return now_ - workers_[rank].begun; };
+    while (const auto victim = scheduler_.victim(running)) {
+      ModelWorker& worker = workers_[*victim];
+      ASSERT_FALSE(worker.ring.empty());
+      const std::uint64_t task = worker.ring.front();
+      worker.ring.pop_front();
+      scheduler_.withdrawn(*victim);
+      const auto rank = scheduler_.assign(kAwake);
+      ASSERT_TRUE(rank);
+      workers_[*rank].ring.push_back(task);
+      begin(*rank);
+    }
+  }
+
+  Scheduler scheduler_;
+  std::vector<ModelWorker> workers_;
+  std::uint32_t cpus_;
+  std::deque<std::uint64_t> backlog_;
+  std::mt19937_64 random_;
+  std::uint64_t now_ = 0;
+  std::uint64_t completed_ = 0;
+};
+
+TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    const auto workers = static_cast<std::uint32_t>(1 + random() % 6);
+    const auto cpus = static_cast<std::uint32_t>(1 + random() % 8);
+    Model model(workers, cpus, seed);
+    std::uint64_t submitted = 0;
+    for (int event = 0; event < 400; ++event) {
+      if (random() % 2 == 0) {
+        // From 0.1 us to 50 ms, evenly on a logarithmic scale.
+        const double exponent = static_cast<double>(random() % 5'700) / 1'000 + 2;
+        model.submit(static_cast<std::uint64_t>(std::pow(10.0, exponent)));
+        ++submitted;
+      } else {
+        model.step();
+      }
+      model.check();
+      if (HasFatalFailure()) return;
+    }
+    while (model.step()) {
+      model.check();
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_EQ(model.completed(), submitted);
+  }
+}
+
+TEST(SchedulerModel, EndsAMixOfLengthsAsSoonAsASharedQueueWould) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    std::vector<std::uint64_t> lengths(400);
+    for (auto& length : lengths) length = 10'000 + random() % 50'000'000;
+    Model model(2, 2, seed);
+    for (const std::uint64_t length : lengths) model.submit(length);
+    while (model.step()) {
+    }
+    // List scheduling in the same order, without any ring.
+    std::vector<std::uint64_t> free(2, 0);
+    for (const std::uint64_t length : lengths) {
+      *std::min_element(free.begin(), free.end()) += length;
+    }
+    const std::uint64_t ideal = *std::max_element(free.begin(), free.end());
+    EXPECT_LE(model.now(), ideal + ideal / 200);
+  }
+}
+
+}  // namespace
+}  // namespace owngil::runtime

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A supervisor with workers that are threads: what it promises, and what it survives.
+#include "tests/runtime/played_workers.hpp"
+
+#include "ipc/clock.hpp"
+#include "ipc/futex.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace owngil::runtime {
+namespace {
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+class SupervisorTest : public testing::Test {
+ protected:
+  void open(std::uint32_t workers, std::uint64_t max_tasks = 0) {
+    SupervisorOptions options;
+    options.workers = workers;
+    options.cpus = 2;
+    options.max_tasks_per_worker = max_tasks;
+    options.arena_size = kTestArena;
+    supervisor_ = new Supervisor(options, world_.launcher());
+    world_.control(*supervisor_);
+    function_ = supervisor_->add_blob(bytes_of("a function"));
+    supervisor_->start(nullptr);
+  }
+
+  void TearDown() override {
+    if (supervisor_ == nullptr) return;
+    supervisor_->shutdown(false);
+    world_.open();
+    EXPECT_EQ(supervisor_->wait_ended(ipc::now_ns() + 30'000'000'000), WaitEnd::ready);
+    world_.stop();
+    supervisor_->release();
+  }
+
+  Task& submit(std::string_view payload) {
+    Task* task = nullptr;
+    EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::tagged, bytes_of(payload)}, task),
+              Admission::admitted);
+    return *task;
+  }
+
+  // Waits; the payload of the outcome.
+  std::string result(Task& task) {
+    while (supervisor_->wait(task, ipc::kForever) == WaitEnd::signal) {
+    }
+    const std::byte* data = task.place == Task::Place::heap ? task.heap.data : task.bytes;
+    const std::size_t size = task.place == Task::Place::heap ? task.heap.size : task.size;
+    return {reinterpret_cast<const char*>(data), size};
+  }
+
+  Ending ending(Task& task) {
+    static_cast<void>(result(task));
+    const Ending ending = task.ending;
+    supervisor_->forget(task);
+    return ending;
+  }
+
+  // All results of a map, one letter for each ending, and the payload of those that returned.
+  std::vector<std::string> run_map(const std::vector<std::string>& items,
+                                   std::uint32_t chunk_size) {
+    MapJob& job = *supervisor_->open_map(function_, 0, chunk_size);
+    std::vector<std::byte> bytes;
+    for (const std::string& item : items) {
+      const ipc::ItemHeader header{static_cast<std::uint32_t>(item.size()), ipc::Format::tagged,
+                                   ipc::Status::returned, 0};
+      const auto* start = reinterpret_cast<const std::byte*>(&header);
+      bytes.insert(bytes.end(), start, start + sizeof header);
+      bytes.insert(bytes.end(), bytes_of(item).begin(), bytes_of(item).end());
+      bytes.resize((bytes.size() + 7) / 8 * 8);
+    }
+    EXPECT_EQ(supervisor_->add_items(job, bytes, items.size()), Admission::admitted);
+    std::vector<std::string> results;
+    while (results.size() < items.size()) {
+      Segment* segment = supervisor_->ready_segment(job);
+      if (segment == nullptr) {
+        static_cast<void>(supervisor_->wait(job, ipc::kForever));
+        continue;
+      }
+      std::size_t offset = 0;
+      for (std::uint32_t i = 0; i < segment->count; ++i) {
+        if (segment->ending != Ending::returned) {
+          results.push_back(segment->ending == Ending::died ? "died" : "other");
+          continue;
+        }
+        ipc::ItemHeader header;
+        std::memcpy(&header, segment->heap.data + offset, sizeof header);
+        results.emplace_back(
+            reinterpret_cast<const char*>(segment->heap.data + offset + sizeof header),
+            header.size);
+        offset += sizeof header + ipc::padded(header.size);
+      }
+      supervisor_->consume_segment(job);
+    }
+    supervisor_->close_map(job);
+    return results;
+  }
+
+  PlayedWorkers world_;
+  Supervisor* supervisor_ = nullptr;
+  std::uint32_t function_ = 0;
+};
+
+TEST_F(SupervisorTest, BringsBackWhatAWorkerAnswered) {
+  open(2);
+  Task& task = submit("echo this");
+  EXPECT_EQ(result(task), "echo this");
+  EXPECT_EQ(ending(task), Ending::returned);
+}
+
+TEST_F(SupervisorTest, BringsBackPayloadsThatFitNoSlot) {
+  open(1);
+  const std::string large(300'000, 'x');
+  Task& task = submit(large);
+  EXPECT_EQ(result(task), large);
+  supervisor_->forget(task);
+}
+
+TEST_F(SupervisorTest, KeepsManyTasksInOrderOfTheirAnswers) {
+  open(2);
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 5'000; ++i) tasks.push_back(&submit("echo " + std::to_string(i)));
+  for (int i = 0; i < 5'000; ++i) {
+    ASSERT_EQ(result(*tasks[static_cast<std::size_t>(i)]), "echo " + std::to_string(i));
+    supervisor_->forget(*tasks[static_cast<std::size_t>(i)]);
+  }
+}
+
+TEST_F(SupervisorTest, TellsAFailureFromAValue) {
+  open(1);
+  EXPECT_EQ(ending(submit("raise")), Ending::raised);
+  EXPECT_EQ(ending(submit("echo")), Ending::returned);
+}
+
+TEST_F(SupervisorTest, LosesOnlyTheTaskThatADeadWorkerHadBegun) {
+  open(2);
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 40; ++i) tasks.push_back(&submit(i == 13 ? "die" : "echo"));
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(ending(*tasks[static_cast<std::size_t>(i)]),
+              i == 13 ? Ending::died : Ending::returned);
+  }
+  EXPECT_EQ(supervisor_->snapshot().restarts, 1U);
+}
+
+TEST_F(SupervisorTest, TellsHowTheWorkerDied) {
+  open(1);
+  Task& task = submit("die");
+  static_cast<void>(result(task));
+  ASSERT_EQ(task.ending, Ending::died);
+  EXPECT_EQ(task.death.wait_status, 9);
+  EXPECT_TRUE(task.death.status_known);
+  EXPECT_EQ(task.death.rank, 0U);
+  supervisor_->forget(task);
+}
+
+TEST_F(SupervisorTest, CancelsATaskThatWaitsInTheBacklogOrInARing) {
+  open(1);
+  Task& held = submit("hold");
+  std::vector<Task*> waiting;
+  for (int i = 0; i < 10; ++i) waiting.push_back(&submit("echo"));
+  for (Task* task : waiting) {
+    EXPECT_TRUE(supervisor_->cancel(*task));
+    EXPECT_EQ(ending(*task), Ending::cancelled);
+  }
+  world_.open();
+  EXPECT_EQ(ending(held), Ending::returned);
+}
+
+TEST_F(SupervisorTest, RefusesToCancelWhatHasEnded) {
+  open(1);
+  Task& task = submit("echo");
+  static_cast<void>(result(task));
+  EXPECT_FALSE(supervisor_->cancel(task));
+  supervisor_->forget(task);
+}
+
+TEST_F(SupervisorTest, TakesATaskBackFromBehindALongOneWhenAnotherWorkerIsIdle) {
+  open(2);
+  Task& held = submit("hold");
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 8; ++i) tasks.push_back(&submit("echo"));
+  for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::returned);
+  world_.open();
+  EXPECT_EQ(ending(held), Ending::returned);
+}
+
+TEST_F(SupervisorTest, CompletesWatchedTasksWithNobodyWaiting) {
+  open(2);
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 600; ++i) tasks.push_back(&submit("echo"));
+  std::size_t expected = 0;
+  for (Task* task : tasks) expected += supervisor_->watch(*task, task) ? 1 : 0;
+  std::vector<void*> completed;
+  while (completed.size() < expected) {
+    ASSERT_TRUE(supervisor_->next_completions(completed));
+  }
+  EXPECT_EQ(completed.size(), expected);
+  for (Task* task : tasks) {
+    EXPECT_TRUE(task->is_complete() || !task->watched);
+    EXPECT_EQ(ending(*task), Ending::returned);
+  }
+}
+
+TEST_F(SupervisorTest, RunsABacklogWithNobodyLooking) {
+  open(2);
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 3'000; ++i) tasks.push_back(&submit("echo"));
+  // Watching the last one alone is enough: nobody collects by calling.
+  std::vector<void*> completed;
+  if (supervisor_->watch(*tasks.back(), tasks.back())) {
+    ASSERT_TRUE(supervisor_->next_completions(completed));
+  }
+  for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::returned);
+}
+
+TEST_F(SupervisorTest, ReplacesAWorkerAfterAsManyTasksAsItMayRun) {
+  open(1, 3);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(ending(submit("echo")), Ending::returned);
+  EXPECT_GE(supervisor_->snapshot().restarts, 3U);
+}
+
+TEST_F(SupervisorTest, MapsItemsInTheirOrder) {
+  open(2);
+  std::vector<std::string> items;
+  for (int i = 0; i < 5'000; ++i) items.push_back("echo " + std::to_string(i));
+  EXPECT_EQ(run_map(items, 0), items);
+}
+
+TEST_F(SupervisorTest, LosesOnlyTheItemAtWhichAWorkerDied) {
+  open(2);
+  for (const std::uint32_t chunk : {1U, 7U, 100U}) {
+    SCOPED_TRACE(chunk);
+    std::vector<std::string> items;
+    for (int i = 0; i < 100; ++i) items.push_back("echo " + std::to_string(i));
+    for (const std::size_t dead : {std::size_t{0}, std::size_t{50}, std::size_t{99}}) {
+      items[dead] = "die";
+    }
+    std::vector<std::string> expected = items;
+    std::replace(expected.begin(), expected.end(), std::string("die"), std::string("died"));
+    EXPECT_EQ(run_map(items, chunk), expected);
+  }
+}
+
+TEST_F(SupervisorTest, ForgetsAMapThatIsClosedWhileItRuns) {
+  open(2);
+  MapJob& job = *supervisor_->open_map(function_, 0, 1);
+  std::vector<std::byte> bytes;
+  for (int i = 0; i < 50; ++i) {
+    const ipc::ItemHeader header{4, ipc::Format::tagged, ipc::Status::returned, 0};
+    const auto* start = reinterpret_cast<const std::byte*>(&header);
+    bytes.insert(bytes.end(), start, start + sizeof header);
+    const auto item = bytes_of("hold\0\0\0\0");
+    bytes.insert(bytes.end(), item.begin(), item.end());
+    bytes.resize((bytes.size() + 7) / 8 * 8);
+  }
+  ASSERT_EQ(supervisor_->add_items(job, bytes, 50), Admission::admitted);
+  supervisor_->close_map(job);
+  world_.open();
+  EXPECT_EQ(ending(submit("echo")), Ending::returned);
+}
+
+TEST_F(SupervisorTest, FailsWhatIsPendingWhenNoWorkerCanBeReplaced) {
+  open(1);
+  Task& first = submit("echo");
+  EXPECT_EQ(ending(first), Ending::returned);
+  world_.refuse_launches();
+  Task& guilty = submit("die");
+  Task& behind = submit("echo");
+  EXPECT_EQ(ending(guilty), Ending::died);
+  EXPECT_EQ(ending(behind), Ending::broken);
+  EXPECT_TRUE(supervisor_->is_broken());
+  Task* refused = nullptr;
+  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused),
+            Admission::broken);
+}
+
+TEST_F(SupervisorTest, AdmitsNothingAfterShutdownAndFinishesWhatItHas) {
+  open(2);
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 500; ++i) tasks.push_back(&submit("echo"));
+  supervisor_->shutdown(false);
+  Task* refused = nullptr;
+  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused),
+            Admission::closed);
+  for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::returned);
+}
+
+TEST_F(SupervisorTest, CancelsWhatHasNotBegunWhenAskedTo) {
+  open(1);
+  Task& held = submit("hold");
+  std::vector<Task*> tasks;
+  for (int i = 0; i < 500; ++i) tasks.push_back(&submit("echo"));
+  while (!supervisor_->is_running(held)) std::this_thread::yield();
+  supervisor_->shutdown(true);
+  world_.open();
+  for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::cancelled);
+  EXPECT_EQ(ending(held), Ending::returned);
+}
+
+TEST_F(SupervisorTest, ServesManyThreadsThatSubmitWaitAndCancelAtOnce) {
+  open(2);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      std::mt19937 random(static_cast<unsigned>(caller));
+      for (int i = 0; i < 400; ++i) {
+        const std::string payload =
+            random() % 97 == 0 ? "die" : "echo " + std::to_string(caller * 1000 + i);
+        Task& task = submit(payload);
+        if (random() % 8 == 0) static_cast<void>(supervisor_->cancel(task));
+        const std::string answer = result(task);
+        if (task.ending == Ending::returned && answer != payload) ++wrong;
+        if (task.ending == Ending::died && payload != "die") ++wrong;
+        supervisor_->forget(task);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// --- a worker that breaks the protocol is dead, and its task lost; nothing else is touched
+
+class LyingWorkers : public SupervisorTest,
+                     public testing::WithParamInterface<void (*)(ipc::ResultSlot&)> {};
+
+TEST_P(LyingWorkers, AreKilledAndFailOnlyTheTaskThatTheyHadBegun) {
+  world_.lie = GetParam();
+  open(1);
+  Task& task = submit("echo");
+  EXPECT_EQ(ending(task), Ending::died);
+  EXPECT_EQ(ending(submit("echo")), Ending::returned);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Nonsense, LyingWorkers,
+    testing::Values([](ipc::ResultSlot& slot) { slot.task += 1; },
+                    [](ipc::ResultSlot& slot) { slot.position += 1; },
+                    [](ipc::ResultSlot& slot) { slot.size = ipc::kInlineBytes + 1; },
+                    [](ipc::ResultSlot& slot) { slot.status = static_cast<ipc::Status>(77); },
+                    [](ipc::ResultSlot& slot) { slot.status = ipc::Status::chunk; },
+                    [](ipc::ResultSlot& slot) {
+                      slot.where = ipc::Where::block;
+                      slot.block = {kTestArena - 64, 128};
+                    },
+                    [](ipc::ResultSlot& slot) {
+                      slot.where = ipc::Where::block;
+                      slot.block = {~std::uint64_t{0}, ~std::uint64_t{0}};
+                    },
+                    [](ipc::ResultSlot& slot) {
+                      slot.where = static_cast<ipc::Where>(9);
+                      slot.block = {0, 64};
+                    }));
+
+}  // namespace
+}  // namespace owngil::runtime
