@@ -54,6 +54,7 @@ def main() -> None:
             )
     if arguments.json:
         record |= {"bench": "ring", "machine": about, "rounds": rounds}
+        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
         Path(arguments.json).write_text(json.dumps(record, indent=2) + "\n")
         print(f"\nWritten to {arguments.json}.")
 

@@ -32,7 +32,8 @@ from harness.work import identity, meet
 
 _TURN_S = 0.25
 _PACED_TURN_S = 1.0
-_FUTEX = "futex floor"
+_FUTEX = "futex on 2 CPUs"
+_FUTEX_TOGETHER = "futex on 1 CPU"
 _PIPE = "os.fork and pipes"
 
 
@@ -92,7 +93,7 @@ def beside_a_thread(face: Face, settings: Settings, number: int) -> Samples:
 
 
 def beside_sleepers(face: Face, settings: Settings, number: int) -> Samples:
-    """The same while 64 workers are each in a task that waits for a socket."""
+    """The same while 64 workers are each in a task that waits."""
     submit = face.submit
     assert submit is not None
     with Meeting() as meeting:
@@ -143,15 +144,17 @@ def paced(name: str, pause_ms: int) -> Variant:
         f"one call every {pause_ms} ms",
         [
             *pools((OWNGIL, PPE, POOL), calls(identity, pause_ms / 1000)),
-            native.paced_futex(_FUTEX, pause_ms),
+            native.paced_futex(_FUTEX, pause_ms, "apart"),
+            native.paced_futex(_FUTEX_TOGETHER, pause_ms),
         ],
         (_TIME, _CPU),
         (
             Goal("worker CPU", "at most", 20),
             Goal("round trip", "within", 1.5, _FUTEX),
+            Goal("round trip", "within", 1.5, _FUTEX_TOGETHER),
             Goal("round trip", "better", 2, PPE),
         ),
-        references=(PPE, _FUTEX),
+        references=(PPE, _FUTEX, _FUTEX_TOGETHER),
     )
 
 
@@ -190,14 +193,14 @@ VARIANTS = (
         "with 64 workers that sleep: idle, or each in a task that waits",
         [
             *pools((OWNGIL,), calls(identity)),
-            renamed(pools((OWNGIL,), calls(identity), workers=66)[0], "owngil, 64 idle"),
-            renamed(pools((OWNGIL,), beside_sleepers, workers=66)[0], "owngil, 64 waiting"),
-            renamed(pools((PPE,), calls(identity), workers=66)[0], f"{PPE}, 64 idle"),
+            renamed(pools((OWNGIL,), calls(identity), workers=66)[0], "owngil (64 idle)"),
+            renamed(pools((OWNGIL,), beside_sleepers, workers=66)[0], "owngil (64 waiting)"),
+            renamed(pools((PPE,), calls(identity), workers=66)[0], f"{PPE} (64 idle)"),
         ],
         (_TIME,),
         (
-            Goal("round trip", "within", 1.5, OWNGIL, contender="owngil, 64 idle"),
-            Goal("round trip", "within", 1.5, OWNGIL, contender="owngil, 64 waiting"),
+            Goal("round trip", "within", 1.5, OWNGIL, contender="owngil (64 idle)"),
+            Goal("round trip", "within", 1.5, OWNGIL, contender="owngil (64 waiting)"),
         ),
         references=(OWNGIL,),
     ),

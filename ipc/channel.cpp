@@ -36,8 +36,8 @@ bool SupervisorEnd::wake_if_asleep() noexcept {
   if (futex_wake(channel_->task_tail.value, 1) > 0) {
     woken_epoch_ = epoch;  // that sleep is over; more tasks before it says so need no more calls
   }
-  // Nobody was woken: it was about to sleep, and will not, for task_tail has changed (C5). Or it saw
-  // this very task before it began this sleep; then the next task is one to wake it for.
+  // Nobody was woken: it was about to sleep, and will not, for task_tail has changed (C5). Or it
+  // saw this very task before it began this sleep; then the next task is one to wake it for.
   return true;
 }
 

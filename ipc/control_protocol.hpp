@@ -21,7 +21,7 @@ enum class Verb : std::uint32_t {
   // the guardian to the user's process
   reaped = 3,        // pid, status, peak memory; key if it was started by `spawn`
   spawned = 4,       // key, pid
-  spawn_failed = 5,  // key, status: errno, text: the call
+  spawn_failed = 5,  // key, text: why
   // the user's process to a template
   fork = 6,  // key; descriptor: the new worker's socket
   // a template to the user's process

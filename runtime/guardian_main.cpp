@@ -25,7 +25,6 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <exception>
 #include <string>
@@ -93,7 +92,7 @@ class Guardian {
 
   void spawn(const ipc::ControlMessage& order) {
     if (order.fds_lost || order.fds.size() < ipc::kSpawnFirstOwn) {
-      report_failure(order.header.key, EMFILE, "recvmsg: descriptors lost");
+      report_failure(order.header.key, "the guardian has no room for descriptors (ulimit -n)");
       return;
     }
     try {
@@ -102,28 +101,16 @@ class Guardian {
       for (std::size_t i = ipc::kSpawnStdout; i < order.fds.size(); ++i) {
         fds.push_back(order.fds[i].get());
       }
-      start(order.header.key, command, fds);
+      const pid_t pid = spawn_child({.path = command.argv()[0],
+                                     .argv = command.argv(),
+                                     .env = command.env(),
+                                     .fds = fds,
+                                     .first = STDOUT_FILENO,
+                                     .ignore_interrupt = true});
+      keys_[pid] = order.header.key;
+      report({.verb = ipc::Verb::spawned, .pid = pid, .key = order.header.key});
     } catch (const std::exception& error) {
-      report_failure(order.header.key, EIO, error.what());
-    }
-  }
-
-  void start(std::uint64_t key, const Command& command, const std::vector<int>& fds) {
-    const char* const path = command.argv()[0];
-    volatile int error = 0;  // written by the child in the memory that it borrows
-    const pid_t pid = ::vfork();
-    if (pid == 0) {
-      error = become(path, command.argv(), command.env(), fds, STDOUT_FILENO, true);
-      ::_exit(127);
-    }
-    if (pid < 0) {
-      report_failure(key, errno, "vfork");
-    } else if (error != 0) {
-      ::waitpid(pid, nullptr, 0);
-      report_failure(key, error, std::string("execve ") + path);
-    } else {
-      keys_[pid] = key;
-      report({.verb = ipc::Verb::spawned, .pid = pid, .key = key});
+      report_failure(order.header.key, error.what());
     }
   }
 
@@ -149,8 +136,8 @@ class Guardian {
     }
   }
 
-  void report_failure(std::uint64_t key, int error, const std::string& call) {
-    report({.verb = ipc::Verb::spawn_failed, .key = key, .status = error}, call);
+  void report_failure(std::uint64_t key, std::string reason) {
+    report({.verb = ipc::Verb::spawn_failed, .key = key}, std::move(reason));
   }
 
   void report(const ipc::ControlHeader& header, std::string text = {}) {

@@ -30,20 +30,20 @@ struct Segment : Task {
 struct MapJob {
   std::uint32_t function{0};
   std::uint32_t context{0};
-  std::uint32_t chunk_size{0};  // items of a segment; 0: by measured duration
+  std::uint32_t chunk_size{0};   // items of a segment; 0: by measured duration
   std::vector<std::byte> items;  // ItemHeader and bytes, one after the other
   std::uint64_t added{0};        // items in `items`
   std::uint64_t cut{0};          // items that are in segments
   std::size_t cut_offset{0};
-  std::uint64_t item_ns{0};      // measured; 0: not yet
-  Segment* first{nullptr};       // the oldest segment that was not consumed
+  std::uint64_t item_ns{0};  // measured; 0: not yet
+  Segment* first{nullptr};   // the oldest segment that was not consumed
   Segment* last{nullptr};
-  std::uint32_t live{0};         // segments that are not complete
-  Task anchor;                   // stands in the backlog for [cut, added)
-  bool queued{false};            // the anchor is in the backlog
+  std::uint32_t live{0};  // segments that are not complete
+  Task anchor;            // stands in the backlog for [cut, added)
+  bool queued{false};     // the anchor is in the backlog
   bool handle{true};
   bool waited{false};   // a thread waits for its first segment
-  bool counted{false};           // among the supervisor's pending work
+  bool counted{false};  // among the supervisor's pending work
 
   bool is_finished() const { return live == 0 && cut == added; }
 };

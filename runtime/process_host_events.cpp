@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <utility>
 
 namespace owngil::runtime {
@@ -136,12 +135,11 @@ void ProcessHost::State::on_reaped(const ipc::ControlHeader& header, Events& eve
 }
 
 void ProcessHost::State::on_spawn_failed(const ipc::ControlMessage& message, Events& events) {
-  const std::string reason = message.text + ": " + ::strerror(message.header.status);
   if (Template* const one = find_template(message.header.key)) {
-    one->death = reason;
+    one->death = message.text;
     fail_lost_of(*one, events);
   } else if (launches_.contains(message.header.key)) {
-    fail(message.header.key, reason, events);
+    fail(message.header.key, message.text, events);
   }
 }
 

@@ -179,7 +179,10 @@ ProcessHost::State::Peer& ProcessHost::State::ensure_guardian(const LaunchSpec& 
   char* const argv[] = {name.data(), nullptr};
   auto guardian = std::make_unique<Peer>(fds_, std::move(sockets.ours));
   guardian->id = ++last_id_;
-  guardian->pid = spawn_detached(spec.guardian_path.c_str(), argv, pointers(spec.env).data(), fds);
+  guardian->pid = spawn_detached({.path = spec.guardian_path.c_str(),
+                                  .argv = argv,
+                                  .env = pointers(spec.env).data(),
+                                  .fds = fds});
   guardian_ = std::move(guardian);
   boost::asio::post(control_, [this] {
     const std::lock_guard lock(mutex_);

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/runtime.hpp"
 
-#include <boost/asio/post.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <fcntl.h>
-#include <pthread.h>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 
 namespace owngil::runtime {
@@ -22,7 +24,11 @@ namespace asio = boost::asio;
 class Runtime::Pool final : public Launcher {
  public:
   Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method)
-      : runtime_(runtime), spec_(std::move(spec)), welcome_(std::move(welcome)), method_(method), bell_(runtime.control_),
+      : runtime_(runtime),
+        spec_(std::move(spec)),
+        welcome_(std::move(welcome)),
+        method_(method),
+        bell_(runtime.control_),
         timer_(runtime.control_) {}
 
   // Listens for the control bell from now on.
@@ -148,8 +154,8 @@ void Runtime::run_control_thread() {
   control_.run();
 }
 
-Supervisor& Runtime::open_pool(const SupervisorOptions& options, LaunchSpec spec,
-                               Welcome welcome, StartMethod method) {
+Supervisor& Runtime::open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
+                               StartMethod method) {
   auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method);
   Pool& launcher = *pool;
   auto supervisor = std::make_unique<Supervisor>(options, std::move(pool));

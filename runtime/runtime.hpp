@@ -10,9 +10,10 @@
 #include "runtime/process_host.hpp"
 #include "runtime/supervisor.hpp"
 
-#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>

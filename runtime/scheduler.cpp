@@ -75,8 +75,7 @@ bool Scheduler::is_worth_moving() const {
 std::uint32_t Scheduler::depth() const {
   if (estimate_ns_ == 0) return 2;
   const std::uint64_t depth = tuning_.ahead_ns / estimate_ns_;
-  return static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(depth, 2, tuning_.max_depth));
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(depth, 2, tuning_.max_depth));
 }
 
 Rank Scheduler::take(Rank rank) {

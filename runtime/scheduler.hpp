@@ -37,9 +37,9 @@ class Scheduler {
   Scheduler(std::uint32_t workers, std::uint32_t cpus, SchedulerTuning tuning = {});
 
   // --- what happened
-  void add(Rank rank);      // a worker took up this place; it is idle
-  void remove(Rank rank);   // it is gone, and so is what was outstanding there
-  void close(Rank rank);    // nothing more for it, though it still works off what it has
+  void add(Rank rank);     // a worker took up this place; it is idle
+  void remove(Rank rank);  // it is gone, and so is what was outstanding there
+  void close(Rank rank);   // nothing more for it, though it still works off what it has
   void completed(Rank rank, std::uint64_t run_ns);
   void withdrawn(Rank rank);  // a task was taken back from its ring
 
@@ -76,7 +76,7 @@ class Scheduler {
   }
 
   bool any_idle() const { return idle_top_ != kNone; }
-  bool any_queued() const;  // some ring holds more than its worker is running
+  bool any_queued() const;       // some ring holds more than its worker is running
   bool is_worth_moving() const;  // ... and so much that an idle worker should have it
   std::uint32_t outstanding(Rank rank) const { return places_[rank].outstanding; }
   std::uint32_t depth() const;
@@ -117,8 +117,8 @@ class Scheduler {
   // the workers
   std::vector<Place> places_;
   std::vector<Rank> busy_;
-  Rank idle_top_ = kNone;  // most recently idle
-  std::uint32_t awake_ = 0;  // busy, or idle with a grant
+  Rank idle_top_ = kNone;          // most recently idle
+  std::uint32_t awake_ = 0;        // busy, or idle with a grant
   std::uint64_t estimate_ns_ = 0;  // of one task; 0: not known yet
   std::vector<Rank> changed_;
 };

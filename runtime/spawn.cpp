@@ -8,20 +8,26 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
-#include <cstdint>
+#include <new>
 #include <string>
 #include <system_error>
 
 namespace owngil::runtime {
 namespace {
 
-constexpr std::size_t kStackBytes = 256 * 1024;
 constexpr std::size_t kMaxFds = 16;
+
+// The children borrow the caller's memory, so that a large one is not copied. ThreadSanitizer keeps
+// its state in that memory and would take what they do for the caller's: there they have a copy.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kBorrowMemory = CLONE_VFORK;
+#else
+constexpr int kBorrowMemory = CLONE_VM | CLONE_VFORK;
+#endif
 
 // Nothing may interrupt a thread while a child runs in its memory.
 class SignalsBlocked {
@@ -44,47 +50,36 @@ class SignalsBlocked {
   int cancel_before_ = 0;
 };
 
-class Stack {
- public:
-  Stack()
-      : base_(::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
-    if (base_ == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap");
-  }
-  Stack(const Stack&) = delete;
-  Stack& operator=(const Stack&) = delete;
-  ~Stack() { ::munmap(base_, kStackBytes); }
-  [[nodiscard]] void* top() const noexcept { return static_cast<char*>(base_) + kStackBytes; }
-
- private:
-  void* base_;
-};
-
-// Lies in memory that all three processes share until the program runs.
-struct Request {
-  const char* path;
-  char* const* argv;
-  char* const* env;
-  std::span<const int> fds;
-  void* second_stack;
+// Two stacks and what is to be done, in memory that parent and children share.
+struct Desk {
+  Program program;
   pid_t pid = -1;
   int clone_error = 0;
   int exec_error = 0;
 };
 
-int run_program(void* argument) {
-  auto& request = *static_cast<Request*>(argument);
-  request.exec_error = become(request.path, request.argv, request.env, request.fds, 0, false);
-  return 127;
-}
+class Shared {
+ public:
+  Shared()
+      : base_(static_cast<char*>(
+            ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    if (base_ == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap");
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { ::munmap(base_, kBytes); }
 
-int run_intermediate(void* argument) {
-  auto& request = *static_cast<Request*>(argument);
-  request.pid =
-      ::clone(run_program, request.second_stack, CLONE_VM | CLONE_VFORK | SIGCHLD, argument);
-  if (request.pid < 0) request.clone_error = errno;
-  return 0;
-}
+  // Stacks grow downwards; the desk lies below the first.
+  [[nodiscard]] void* desk() const noexcept { return base_; }
+  [[nodiscard]] void* stack(std::size_t number) const noexcept {
+    return base_ + (number + 1) * kStackBytes;
+  }
+
+ private:
+  static constexpr std::size_t kStackBytes = std::size_t{64} * 1024;
+  static constexpr std::size_t kBytes = 2 * kStackBytes;
+  char* base_;
+};
 
 void set_default_actions(bool ignore_interrupt) noexcept {
   for (int number = 1; number < NSIG; ++number) {
@@ -101,10 +96,10 @@ void set_default_actions(bool ignore_interrupt) noexcept {
   }
 }
 
-}  // namespace
-
-int become(const char* path, char* const* argv, char* const* env, std::span<const int> fds,
-           int first, bool ignore_interrupt) noexcept {
+// In a child: becomes the program, or returns errno.
+int become(const Program& program) noexcept {
+  const auto& fds = program.fds;
+  const int first = program.first;
   std::array<int, kMaxFds> moved{};
   if (fds.size() > moved.size()) return EINVAL;
   // First out of the way of the numbers that they are to have, then there. dup2 also clears
@@ -117,41 +112,78 @@ int become(const char* path, char* const* argv, char* const* env, std::span<cons
   for (std::size_t i = 0; i < fds.size(); ++i) {
     if (::dup2(moved[i], first + static_cast<int>(i)) < 0) return errno;
   }
-  set_default_actions(ignore_interrupt);
+  set_default_actions(program.ignore_interrupt);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execve(path, argv, env);
+  ::execve(program.path, program.argv, program.env);
   return errno;
 }
+
+int run_program(void* argument) {
+  Desk& desk = *static_cast<Desk*>(argument);
+  desk.exec_error = become(desk.program);
+  return 127;
+}
+
+struct Errand {
+  Desk* desk;
+  void* stack;
+};
+
+void clone_program(Desk& desk, void* stack) {
+  desk.pid = ::clone(run_program, stack, kBorrowMemory | SIGCHLD, &desk);
+  if (desk.pid < 0) desk.clone_error = errno;
+}
+
+int run_intermediate(void* argument) {
+  const Errand& errand = *static_cast<Errand*>(argument);
+  clone_program(*errand.desk, errand.stack);
+  return 0;
+}
+
+void wait_for(pid_t child, int options) {
+  while (::waitpid(child, nullptr, options) < 0 && errno == EINTR) {
+  }
+}
+
+pid_t judge(const Desk& desk) {
+  if (desk.clone_error != 0) {
+    throw std::system_error(desk.clone_error, std::system_category(), "clone");
+  }
+  if (desk.exec_error != 0) {
+    throw std::system_error(desk.exec_error, std::system_category(),
+                            std::string("execve ") + desk.program.path);
+  }
+  return desk.pid;
+}
+
+}  // namespace
 
 // The first child has no exit signal, so neither SIGCHLD nor wait() without __WCLONE tells of
 // it; it leaves at once, and the second child, the program, is nobody's whom the user could
 // know. (exec gives a child its SIGCHLD back, so one child would not do.)
-pid_t spawn_detached(const char* path, char* const* argv, char* const* env,
-                     std::span<const int> fds) {
-  const Stack first_stack;
-  const Stack second_stack;
-  Request request{path, argv, env, fds, second_stack.top()};
-  int clone_error = 0;
-  {
-    const SignalsBlocked blocked;
-    const pid_t intermediate =
-        ::clone(run_intermediate, first_stack.top(), CLONE_VM | CLONE_VFORK, &request);
-    if (intermediate < 0) {
-      clone_error = errno;
-    } else {
-      while (::waitpid(intermediate, nullptr, __WCLONE) < 0 && errno == EINTR) {
-      }
-    }
+pid_t spawn_detached(const Program& program) {
+  const Shared shared;
+  Desk& desk = *new (shared.desk()) Desk{program};
+  Errand errand{&desk, shared.stack(0)};
+  const SignalsBlocked blocked;
+  const pid_t intermediate = ::clone(run_intermediate, shared.stack(1), kBorrowMemory, &errand);
+  if (intermediate < 0) {
+    desk.clone_error = errno;
+  } else {
+    wait_for(intermediate, __WCLONE);
   }
-  if (clone_error == 0) clone_error = request.clone_error;
-  if (clone_error != 0) throw std::system_error(clone_error, std::system_category(), "clone");
-  if (request.exec_error != 0) {
-    throw std::system_error(request.exec_error, std::system_category(),
-                            std::string("execve ") + path);
-  }
-  return request.pid;
+  return judge(desk);
+}
+
+pid_t spawn_child(const Program& program) {
+  const Shared shared;
+  Desk& desk = *new (shared.desk()) Desk{program};
+  const SignalsBlocked blocked;
+  clone_program(desk, shared.stack(0));
+  if (desk.exec_error != 0) wait_for(desk.pid, 0);
+  return judge(desk);
 }
 
 }  // namespace owngil::runtime

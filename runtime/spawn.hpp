@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Starts a program that the user's process never hears of: wait() and SIGCHLD do not see it.
+// Starts a program, if so wished one that the user's process never hears of: neither wait() nor
+// SIGCHLD see it.
 //
 // Threads: any; the calling thread stands still until the program runs (well under 1 ms).
-// Lifetime: the program belongs to init, or to the next subreaper above the user's process.
+// Lifetime: a detached program belongs to init, or to the next subreaper above this process.
 // Not: fork. The memory is shared until the program has replaced it, so no page is copied and no
 //   handler of pthread_atfork runs.
 #pragma once
@@ -13,17 +14,23 @@
 
 namespace owngil::runtime {
 
-// Runs `path` with fds[0] as its descriptor 0, fds[1] as 1 and so on; others stay open if they
-// were not to be closed on exec. No signal is blocked in it; SIGCHLD, SIGPIPE and SIGXFSZ have
-// their default action, other signals are ignored if they are here.
-// Throws std::system_error naming the call that failed.
-pid_t spawn_detached(const char* path, char* const* argv, char* const* env,
-                     std::span<const int> fds);
+// `path` finds fds[0] as its descriptor `first`, fds[1] as the next and so on; others stay open if
+// they were not to be closed on exec. No signal is blocked in it. SIGCHLD, SIGPIPE and SIGXFSZ have
+// their default action, SIGINT is ignored if that is asked for, and other signals are ignored if
+// they are here. Both throw std::system_error naming the call that failed.
+struct Program {
+  const char* path;
+  char* const* argv;
+  char* const* env;
+  std::span<const int> fds;
+  int first = 0;
+  bool ignore_interrupt = false;
+};
 
-// In a child that shares its parent's memory (vfork): gives it the descriptors as above,
-// starting at `first`, and the signals as above; then executes `path`. Returns errno.
-// Requires: all signals are blocked; the child does not share the parent's descriptors.
-int become(const char* path, char* const* argv, char* const* env, std::span<const int> fds,
-           int first, bool ignore_interrupt) noexcept;
+// A program that does not belong to this process.
+pid_t spawn_detached(const Program& program);
+
+// A child as any other, for its parent to wait for.
+pid_t spawn_child(const Program& program);
 
 }  // namespace owngil::runtime

@@ -97,9 +97,9 @@ class Supervisor {
   // --- calls. The caller owns a handle to the task until it calls forget().
   Admission submit(const Call& call, Task*& task);
   void forget(Task& task);
-  bool poll(Task& task);     // collects what is ready; is it complete?
+  bool poll(Task& task);  // collects what is ready; is it complete?
   bool is_running(Task& task);
-  bool cancel(Task& task);   // true: it is complete now, as cancelled; it never ran
+  bool cancel(Task& task);  // true: it is complete now, as cancelled; it never ran
   // Waits until the task is complete. `budget_ns`: only spin, for so long at most, and only if a
   // CPU is free for it; else spin a little, then sleep until `deadline_ns` (~0: for ever).
   bool spin(Task& task, std::uint64_t budget_ns);
@@ -225,14 +225,14 @@ class Supervisor {
   std::vector<RankTotals> totals_;
   std::vector<WorkerLink*> busy_;  // with something to be answered
   std::uint64_t last_id_ = 0;
-  std::uint64_t pending_ = 0;   // calls and maps that are not complete
-  std::uint64_t watched_ = 0;   // tasks that are watched and not complete
+  std::uint64_t pending_ = 0;  // calls and maps that are not complete
+  std::uint64_t watched_ = 0;  // tasks that are watched and not complete
   std::uint64_t restarts_ = 0;
   std::uint32_t fruitless_ = 0;  // workers in a row that ended before they were ready
   bool closing_ = false;
   bool ended_ = false;
   bool timer_armed_ = false;
-  bool purged_ = false;  // of a broken pool: everything pending has failed
+  bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered
   Waiter* waiters_ = nullptr;
   Waiter* collector_ = nullptr;

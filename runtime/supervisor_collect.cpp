@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Collect, complete: from a worker's result ring to a task's outcome. What a worker wrote is
 // checked here (I3), on a private copy.
-#include "runtime/supervisor.hpp"
-
 #include "ipc/clock.hpp"
+#include "runtime/supervisor.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -296,16 +295,14 @@ bool Supervisor::cancel(Task& task) {
   const Lock lock(mutex_);
   settle();
   switch (task.stage.load(std::memory_order_relaxed)) {
-    case Stage::complete:
-      return task.ending == Ending::cancelled;
+    case Stage::complete: return task.ending == Ending::cancelled;
     case Stage::sent: {
       WorkerLink& link = *links_[task.rank];
       if (!link.take_back(task)) return false;
       took_back(link, task);
       break;
     }
-    case Stage::waiting:
-      backlog_.remove(task);
+    case Stage::waiting: backlog_.remove(task);
   }
   free_payload(task);
   complete(task, Ending::cancelled);

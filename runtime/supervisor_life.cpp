@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The life of workers and of the pool: start, death, replacement, the end.
-#include "runtime/supervisor.hpp"
-
 #include "ipc/build_id.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/memfd.hpp"
+#include "runtime/supervisor.hpp"
+
+#include <sys/eventfd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <sys/eventfd.h>
 #include <system_error>
 
 namespace owngil::runtime {
@@ -79,8 +79,8 @@ void Supervisor::start(const Call* initializer) {
 }
 
 void Supervisor::launch(Rank rank, std::uint64_t generation) {
-  auto link = std::make_unique<WorkerLink>(rank, launcher_->next_key(), generation,
-                                           options_.arena_size);
+  auto link =
+      std::make_unique<WorkerLink>(rank, launcher_->next_key(), generation, options_.arena_size);
   launcher_->launch(link->key, {link->channel_fd(), link->results_fd(), arguments_.fd(),
                                 board_fd_.get(), caller_bell_.get(), control_bell_.get()});
   links_[rank] = std::move(link);
@@ -188,8 +188,7 @@ void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::Cur
   }
   std::uint64_t done = link.state == LinkState::rogue ? 0 : current.progress;
   HeapBytes items{nullptr, 0};
-  if (done > segment.count ||
-      (done > 0 && !take_chain(link, current.chain, done, items))) {
+  if (done > segment.count || (done > 0 && !take_chain(link, current.chain, done, items))) {
     done = 0;
   }
   const auto split = [&job](Segment& whole, std::uint64_t at) -> Segment& {
@@ -322,6 +321,7 @@ void Supervisor::maybe_ended() {
     if (link) return;
   }
   ended_ = true;
+  close_completions();
   wake_all();
   launcher_->ended();
 }
@@ -336,8 +336,8 @@ Snapshot Supervisor::snapshot() {
     snapshot.running += link != nullptr && link->outstanding > 0 ? 1 : 0;
     snapshot.workers.push_back({rank, link != nullptr ? link->pid : 0,
                                 link != nullptr ? link->state : LinkState::launching,
-                                link != nullptr ? link->outstanding : 0,
-                                totals_[rank].tasks_done, totals_[rank].busy_ns});
+                                link != nullptr ? link->outstanding : 0, totals_[rank].tasks_done,
+                                totals_[rank].busy_ns});
   }
   snapshot.pending = pending_ > snapshot.running ? pending_ - snapshot.running : 0;
   return snapshot;

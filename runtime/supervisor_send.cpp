@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Admit, assign, send: from the caller's bytes to a worker's task ring.
-#include "runtime/supervisor.hpp"
-
 #include "ipc/clock.hpp"
+#include "runtime/supervisor.hpp"
 
 #include <cstring>
 
@@ -166,16 +165,13 @@ bool Supervisor::send(Task& task, Rank rank) {
   slot.format = task.format;
   slot.count = 1;
   switch (task.place) {
-    case Task::Place::block:
-      put_payload(slot, task.block);
-      break;
+    case Task::Place::block: put_payload(slot, task.block); break;
     case Task::Place::job:
       slot.count = static_cast<Segment&>(task).count;
       task.block = items;
       put_payload(slot, items);
       break;
-    default:
-      put_payload(slot, std::span<const std::byte>(task.bytes, task.size));
+    default: put_payload(slot, std::span<const std::byte>(task.bytes, task.size));
   }
   link.publish(&task);
   task.rank = rank;

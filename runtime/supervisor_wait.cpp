@@ -3,16 +3,16 @@
 //
 // A thread that waits spins for a moment if a CPU is free for it, then one of those that wait, the
 // collector, sleeps on the caller's bell and serves all; the others sleep until it calls them.
-#include "runtime/supervisor.hpp"
-
 #include "ipc/clock.hpp"
 #include "ipc/cpu_pause.hpp"
 #include "runtime/parking.hpp"
+#include "runtime/supervisor.hpp"
+
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <poll.h>
-#include <unistd.h>
 
 namespace owngil::runtime {
 
@@ -174,8 +174,7 @@ WaitEnd Supervisor::wait(Task& task, std::uint64_t deadline_ns) {
 }
 
 bool Supervisor::spin(MapJob& job, std::uint64_t budget_ns) {
-  return spin_until([&job] { return job.first != nullptr && job.first->is_complete(); },
-                    budget_ns);
+  return spin_until([&job] { return job.first != nullptr && job.first->is_complete(); }, budget_ns);
 }
 
 WaitEnd Supervisor::wait(MapJob& job, std::uint64_t deadline_ns) {
@@ -206,7 +205,8 @@ std::uint64_t Supervisor::notify_position(WorkerLink& link) const {
   std::uint64_t position = ipc::kForever;
   if (!backlog_.empty()) {
     // Refill in time: when half of what the ring may hold has been worked off.
-    const std::uint64_t keep = std::min<std::uint64_t>(scheduler_.depth() / 2, link.outstanding - 1);
+    const std::uint64_t keep =
+        std::min<std::uint64_t>(scheduler_.depth() / 2, link.outstanding - 1);
     position = next + link.outstanding - 1 - keep;
   } else if (scheduler_.any_queued() || closing_) {
     position = next + link.outstanding - 1;  // once it is idle, it may take over from another

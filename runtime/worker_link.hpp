@@ -16,10 +16,11 @@
 #include "runtime/scheduler.hpp"
 #include "runtime/task.hpp"
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <sys/types.h>
 #include <vector>
 
 namespace owngil::runtime {
@@ -45,8 +46,8 @@ class WorkerLink {
   bool take_back(Task& task);
 
   // --- results
-  Task* oldest();        // the task that the next answer must be for; nullptr: none
-  Task& pop_oldest();    // Requires: oldest() != nullptr
+  Task* oldest();      // the task that the next answer must be for; nullptr: none
+  Task& pop_oldest();  // Requires: oldest() != nullptr
   std::uint64_t answers_until(const Task& task) const;  // how many, up to and with its own
   // Every task that was not answered, oldest first; the link is empty afterwards.
   std::vector<Task*> take_all();
@@ -71,10 +72,10 @@ class WorkerLink {
   bool initializing = false;  // its initializer has not answered
   pid_t pid = 0;
   std::uint32_t outstanding = 0;
-  std::uint32_t watched = 0;    // tasks outstanding whose completion somebody waits for
-  std::uint64_t assigned = 0;   // tasks since its start
+  std::uint32_t watched = 0;   // tasks outstanding whose completion somebody waits for
+  std::uint64_t assigned = 0;  // tasks since its start
   std::vector<std::uint32_t> to_forget;
-  bool is_busy = false;         // among the supervisor's busy links
+  bool is_busy = false;  // among the supervisor's busy links
 
  private:
   static constexpr std::uint64_t kMask = ipc::kRingSlots - 1;

@@ -2,11 +2,14 @@
 // What does a round trip between two processes cost that sleep on a futex, one every N ms?
 //
 // The least that a call to a sleeping worker needs: store, wake, be woken, load; twice. The caller
-// sleeps between the calls. Neither process is pinned to a CPU: the kernel places them as it
-// places a pool's. Answers are checked while the clock runs.
+// sleeps between the calls. Left alone, the kernel puts both on one CPU, where a wake-up needs no
+// interrupt; `apart` pins them to a CPU each, where a caller and a worker that both compute live.
+// Answers are checked while the clock runs.
 //
-// Usage: paced_futex PAUSE_MS SECONDS; prints the time of every call in seconds, as a JSON list.
+// Usage: paced_futex PAUSE_MS SECONDS [apart]
+// Prints the time of every call in seconds, as a JSON list.
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -19,6 +22,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -56,6 +60,21 @@ void sleep_until(std::int64_t ns) {
   }
 }
 
+// Pins the calling process to the CPU of that index among those that it may use.
+void pin(int index) {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed) && index-- == 0) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      ::sched_setaffinity(0, sizeof one, &one);
+      return;
+    }
+  }
+}
+
 [[noreturn]] void serve(Memory& memory) {
   std::uint32_t last = 0;
   while ((last = wait_beyond(memory.call, last)) != kEnd) {
@@ -68,10 +87,11 @@ void sleep_until(std::int64_t ns) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::int64_t pause_ns = argc == 3 ? std::int64_t{1'000'000} * std::atoi(argv[1]) : 0;
-  const double seconds = argc == 3 ? std::atof(argv[2]) : 0;
-  if (pause_ns <= 0 || seconds <= 0) {
-    std::fprintf(stderr, "usage: paced_futex PAUSE_MS SECONDS\n");
+  const std::int64_t pause_ns = argc >= 3 ? std::int64_t{1'000'000} * std::atoi(argv[1]) : 0;
+  const double seconds = argc >= 3 ? std::atof(argv[2]) : 0;
+  const bool apart = argc == 4 && std::strcmp(argv[3], "apart") == 0;
+  if (pause_ns <= 0 || seconds <= 0 || argc != (apart ? 4 : 3)) {
+    std::fprintf(stderr, "usage: paced_futex PAUSE_MS SECONDS [apart]\n");
     return 2;
   }
   void* shared =
@@ -88,8 +108,10 @@ int main(int argc, char** argv) {
   }
   if (server == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (apart) pin(1);
     serve(memory);
   }
+  if (apart) pin(0);
 
   std::vector<std::int64_t> times;
   const std::int64_t start = now_ns();

@@ -92,6 +92,7 @@ def main(documentation: str | None, variants: Sequence[Variant]) -> None:
             "machine": about,
             "variants": results,
         }
+        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
         Path(arguments.json).write_text(json.dumps(everything, indent=2) + "\n")
         print(f"\nWritten to {arguments.json}.")
 

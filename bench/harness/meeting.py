@@ -2,7 +2,9 @@
 """A place where tasks wait, so that several workers are known to be in a task at once."""
 
 import os
-import socket
+import select
+import shutil
+import tempfile
 from types import TracebackType
 from typing import Self
 
@@ -10,30 +12,27 @@ _PATIENCE_S = 60.0
 
 
 class Meeting:
-    """Pass `address` to `work.meet`; `gather(n)` returns once n tasks have come."""
+    """Pass `address` to `work.meet`; `gather(n)` returns once n more tasks have come.
 
-    _count = 0
+    Two named pipes: each task writes a byte into one, and waits for one from the other.
+    """
 
     def __init__(self) -> None:
-        Meeting._count += 1
-        self.address = f"owngil-bench-{os.getpid()}-{Meeting._count}"
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind("\0" + self.address)
-        self._listener.listen(1024)
-        self._listener.settimeout(_PATIENCE_S)
-        self._present: list[socket.socket] = []
+        self.address = tempfile.mkdtemp(prefix="owngil-bench-")
+        for name in ("gate", "arrivals"):
+            os.mkfifo(f"{self.address}/{name}")
+        self._gate = os.open(f"{self.address}/gate", os.O_RDWR)
+        self._arrivals = os.open(f"{self.address}/arrivals", os.O_RDWR)
+        self._present = 0
 
     def gather(self, tasks: int) -> None:
         """Wait until so many more tasks have come; they stay."""
-        for _ in range(tasks):
-            self._present.append(self._listener.accept()[0])
-
-    def close(self) -> None:
-        """Let every task go."""
-        for connection in self._present:
-            connection.close()
-        self._present.clear()
-        self._listener.close()
+        while tasks:
+            if not select.select([self._arrivals], [], [], _PATIENCE_S)[0]:
+                raise TimeoutError(f"{tasks} tasks did not come in {_PATIENCE_S:.0f} s")
+            come = len(os.read(self._arrivals, tasks))
+            tasks -= come
+            self._present += come
 
     def __enter__(self) -> Self:
         return self
@@ -44,4 +43,8 @@ class Meeting:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        """Let every task go."""
+        os.write(self._gate, b"g" * self._present)
+        os.close(self._gate)
+        os.close(self._arrivals)
+        shutil.rmtree(self.address)

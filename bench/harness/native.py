@@ -28,8 +28,11 @@ def missing(name: str) -> str:
     return "" if program(name) else f"{name} is not built (./dev build)"
 
 
-def paced_futex(contender: str, pause_ms: int) -> Contender:
-    """Round trips between two C++ processes that sleep on a futex, one every `pause_ms`."""
+def paced_futex(contender: str, pause_ms: int, *placement: str) -> Contender:
+    """Round trips between two C++ processes that sleep on a futex, one every `pause_ms`.
+
+    With the placement "apart" they have a CPU each; else the kernel puts them where it likes.
+    """
 
     @contextmanager
     def open_(settings: Settings) -> Iterator[Turn]:
@@ -38,7 +41,9 @@ def paced_futex(contender: str, pause_ms: int) -> Contender:
 
         def turn(number: int) -> Samples:
             run = subprocess.run(
-                [path, str(pause_ms), str(_SECONDS)], stdout=subprocess.PIPE, check=True
+                [path, str(pause_ms), str(_SECONDS), *placement],
+                stdout=subprocess.PIPE,
+                check=True,
             )
             return {"round trip": json.loads(run.stdout)}
 

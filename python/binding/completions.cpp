@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // _core.Completions: where the dispatcher thread waits for futures that somebody watches.
-#include "python/binding/gil.hpp"
 #include "python/binding/completions.hpp"
+
+#include "python/binding/gil.hpp"
 #include "python/binding/module_state.hpp"
 
 #include <vector>
@@ -11,8 +12,7 @@ namespace owngil::binding {
 namespace {
 
 struct CompletionsObject {
-  PyObject_HEAD
-  runtime::Supervisor* supervisor;
+  PyObject_HEAD runtime::Supervisor* supervisor;
 };
 
 PyObject* next(PyObject* self, PyObject*) {

@@ -4,8 +4,9 @@
 #include "python/binding/outcome.hpp"
 #include "python/binding/waiting.hpp"
 
-#include <cstddef>
 #include <structmember.h>
+
+#include <cstddef>
 
 namespace owngil::binding {
 
@@ -25,9 +26,8 @@ enum class Phase : unsigned char {
 };
 
 struct FutureObject {
-  PyObject_HEAD
-  runtime::Supervisor* supervisor;  // nullptr: made by somebody else than a pool
-  runtime::Task* task;              // nullptr once decoded
+  PyObject_HEAD runtime::Supervisor* supervisor;  // nullptr: made by somebody else than a pool
+  runtime::Task* task;                            // nullptr once decoded
   PyObject* dispatcher;
   PyObject* result;
   PyObject* exception;
@@ -91,9 +91,8 @@ PyObject* standard(PyObject* self, const char* method, PyObject* argument) {
   const Ref module = Ref::steal(PyImport_ImportModule("concurrent.futures"));
   const Ref base = Ref::steal(module ? PyObject_GetAttrString(module.get(), "Future") : nullptr);
   if (!base) return nullptr;
-  return argument != nullptr
-             ? PyObject_CallMethod(base.get(), method, "OO", self, argument)
-             : PyObject_CallMethod(base.get(), method, "O", self);
+  return argument != nullptr ? PyObject_CallMethod(base.get(), method, "OO", self, argument)
+                             : PyObject_CallMethod(base.get(), method, "O", self);
 }
 
 bool is_detached(const FutureObject* self) {
@@ -116,13 +115,9 @@ bool wait_for_outcome(FutureObject* self, PyObject* timeout) {
   std::uint64_t deadline_ns = 0;
   if (!deadline_of(timeout, deadline_ns)) return false;
   switch (wait_for(*self->supervisor, *self->task, deadline_ns)) {
-    case Waited::ready:
-      return true;
-    case Waited::timeout:
-      PyErr_SetNone(PyExc_TimeoutError);
-      return false;
-    case Waited::error:
-      return false;
+    case Waited::ready: return true;
+    case Waited::timeout: PyErr_SetNone(PyExc_TimeoutError); return false;
+    case Waited::error: return false;
   }
   return false;
 }
@@ -160,8 +155,7 @@ PyObject* result(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
   return nullptr;
 }
 
-PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t nargs,
-                    PyObject* kwnames) {
+PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   PyObject* timeout = nullptr;
   if (!one_timeout("exception", args, nargs, kwnames, timeout)) return nullptr;
   FutureObject* self = cast(object);
@@ -255,7 +249,8 @@ PyObject* get_condition(PyObject* object, void*) {
   if (self->condition != nullptr) return Py_NewRef(self->condition);
   const ModuleState* state = state_of(Py_TYPE(self));
   if (state == nullptr) return nullptr;
-  if (self->phase == Phase::open && self->supervisor != nullptr && is_ours(state, self->generation)) {
+  if (self->phase == Phase::open && self->supervisor != nullptr &&
+      is_ours(state, self->generation)) {
     // The thread that will tell it must exist before there is anything to tell.
     const Ref started = Ref::steal(PyObject_CallMethod(self->dispatcher, "start", nullptr));
     if (!started) return nullptr;
@@ -282,16 +277,11 @@ const char* phase_name(FutureObject* self) {
   }
   switch (self->phase) {
     case Phase::open:  // complete, but the dispatcher has not told it yet
-    case Phase::running:
-      return "RUNNING";
-    case Phase::pending:
-      return "PENDING";
-    case Phase::cancelled:
-      return "CANCELLED";
-    case Phase::cancelled_and_notified:
-      return "CANCELLED_AND_NOTIFIED";
-    case Phase::finished:
-      return "FINISHED";
+    case Phase::running: return "RUNNING";
+    case Phase::pending: return "PENDING";
+    case Phase::cancelled: return "CANCELLED";
+    case Phase::cancelled_and_notified: return "CANCELLED_AND_NOTIFIED";
+    case Phase::finished: return "FINISHED";
   }
   return "";
 }

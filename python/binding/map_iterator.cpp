@@ -84,13 +84,12 @@ struct Progress {
   std::uint64_t deadline_ns = ipc::kForever;
   // the segment that is being read
   Segment* segment = nullptr;
-  std::size_t offset = 0;     // of the next item in its results
+  std::size_t offset = 0;  // of the next item in its results
   std::uint32_t remaining = 0;
 };
 
 struct MapIteratorObject {
-  PyObject_HEAD
-  runtime::Supervisor* supervisor;
+  PyObject_HEAD runtime::Supervisor* supervisor;
   runtime::MapJob* job;
   Progress* progress;
   std::uint32_t generation;  // see is_ours()
@@ -170,8 +169,8 @@ PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
   if (segment.ending == Ending::returned) {
     ipc::ItemHeader header;
     std::memcpy(&header, segment.heap.data + progress.offset, sizeof header);
-    const std::span<const std::byte> bytes(
-        segment.heap.data + progress.offset + sizeof header, header.size);
+    const std::span<const std::byte> bytes(segment.heap.data + progress.offset + sizeof header,
+                                           header.size);
     progress.offset += sizeof header + ipc::padded(header.size);
     if (header.status == ipc::Status::returned) {
       decoded = decode_returned(state, header.format, bytes);
@@ -217,13 +216,9 @@ PyObject* next(PyObject* object) {
     Segment* segment = self->supervisor->ready_segment(*self->job);
     if (segment == nullptr) {
       switch (wait_for(*self->supervisor, *self->job, progress.deadline_ns)) {
-        case Waited::ready:
-          break;
-        case Waited::timeout:
-          PyErr_SetNone(PyExc_TimeoutError);
-          return nullptr;
-        case Waited::error:
-          return nullptr;
+        case Waited::ready: break;
+        case Waited::timeout: PyErr_SetNone(PyExc_TimeoutError); return nullptr;
+        case Waited::error: return nullptr;
       }
       if (self->job == nullptr) return nullptr;  // closed by a signal's handler
       segment = self->supervisor->ready_segment(*self->job);

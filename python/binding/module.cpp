@@ -45,8 +45,7 @@ PyObject* close_runtime(PyObject* module, PyObject*) {
   ModuleState* state = state_of_module(module);
   if (state->runtime != nullptr) {
     runtime::Runtime* runtime = state->runtime;
-    Py_BEGIN_ALLOW_THREADS
-    runtime->close();
+    Py_BEGIN_ALLOW_THREADS runtime->close();
     Py_END_ALLOW_THREADS
   }
   Py_RETURN_NONE;
@@ -54,8 +53,7 @@ PyObject* close_runtime(PyObject* module, PyObject*) {
 
 PyObject* guardian_pid(PyObject* module, PyObject*) {
   const ModuleState* state = state_of_module(module);
-  return PyLong_FromLong(
-      state->runtime != nullptr ? state->runtime->guardian_pid() : 0);
+  return PyLong_FromLong(state->runtime != nullptr ? state->runtime->guardian_pid() : 0);
 }
 
 PyMethodDef methods[] = {
@@ -186,6 +184,4 @@ PyObject* raise_admission(runtime::Supervisor& supervisor, runtime::Admission ad
 
 }  // namespace owngil::binding
 
-PyMODINIT_FUNC PyInit__core() {
-  return PyModuleDef_Init(&owngil::binding::module_definition);
-}
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&owngil::binding::module_definition); }

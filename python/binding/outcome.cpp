@@ -77,8 +77,8 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
   const Ref cause = taken_exception();
   const Ref explain = Ref::steal(package_function("_pickling", "undecodable"));
   if (explain && data) {
-    decoded.exception = Ref::steal(
-        PyObject_CallFunctionObjArgs(explain.get(), cause.get(), data.get(), nullptr));
+    decoded.exception =
+        Ref::steal(PyObject_CallFunctionObjArgs(explain.get(), cause.get(), data.get(), nullptr));
   }
   if (!decoded.exception) decoded.exception = taken_exception();
   return decoded;
@@ -87,17 +87,10 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
 Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task) {
   Decoded decoded;
   switch (task.ending) {
-    case Ending::returned:
-      return decode_returned(state, task.format, payload_of(task));
-    case Ending::raised:
-      decoded.exception = decode_failure(task.format, payload_of(task));
-      break;
-    case Ending::died:
-      decoded.exception = died_exception(task.death);
-      break;
-    case Ending::cancelled:
-      decoded.exception = cancelled_exception();
-      break;
+    case Ending::returned: return decode_returned(state, task.format, payload_of(task));
+    case Ending::raised: decoded.exception = decode_failure(task.format, payload_of(task)); break;
+    case Ending::died: decoded.exception = died_exception(task.death); break;
+    case Ending::cancelled: decoded.exception = cancelled_exception(); break;
     case Ending::broken:
       decoded.exception = Ref::steal(broken_exception(supervisor));
       if (!decoded.exception) decoded.exception = taken_exception();

@@ -7,8 +7,9 @@
 #include "python/binding/waiting.hpp"
 #include "workers/codec.hpp"
 
-#include <new>
 #include <structmember.h>
+
+#include <new>
 #include <system_error>
 
 namespace owngil::binding {
@@ -35,8 +36,7 @@ PyObject* raise_system_error(const std::system_error& error) {
   if (error.code().value() == ENOMEM) {
     return PyErr_Format(PyExc_MemoryError, "owngil: %s", error.what());
   }
-  const Ref args =
-      Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
+  const Ref args = Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
   if (args) PyErr_SetObject(PyExc_OSError, args.get());
   return nullptr;
 }
@@ -58,10 +58,11 @@ bool strings_of(PyObject* sequence, std::vector<std::string>& out) {
 PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   ModuleState* state = state_of(Py_TYPE(object));
   if (state == nullptr) return nullptr;
-  static const char* names[] = {"workers",   "cpus",   "max_tasks_per_child", "arena_size",
-                                "spin_ns",   "argv",   "env",                 "guardian",
-                                "config",    "spawn",  "name",                "fds",
-                                "number",    "context", nullptr};
+  static const char* names[] = {"workers",    "cpus",     "max_tasks_per_child",
+                                "arena_size", "spin_ns",  "argv",
+                                "env",        "guardian", "config",
+                                "spawn",      "name",     "fds",
+                                "number",     "context",  nullptr};
   unsigned int workers = 0;
   unsigned int cpus = 0;
   unsigned long long max_tasks = 0;
@@ -78,11 +79,10 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* fds = nullptr;
   PyObject* number = nullptr;
   PyObject* context = nullptr;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$IIKKKOOy#y#psO!OO:_open",
-                                   const_cast<char**>(names), &workers, &cpus, &max_tasks,
-                                   &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
-                                   &config, &config_size, &spawn, &name, &PyList_Type, &fds,
-                                   &number, &context)) {
+  if (!PyArg_ParseTupleAndKeywords(
+          args, kwargs, "$IIKKKOOy#y#psO!OO:_open", const_cast<char**>(names), &workers, &cpus,
+          &max_tasks, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size, &config,
+          &config_size, &spawn, &name, &PyList_Type, &fds, &number, &context)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -139,8 +139,7 @@ PyObject* start(PyObject* object, PyObject* initializer) {
   if (workers::encode_call(nullptr, 0, nullptr, no_arguments) != workers::Encoded::ok) {
     return PyErr_NoMemory();
   }
-  const runtime::Call call{number, self->context_number, ipc::Format::tagged,
-                           no_arguments.bytes()};
+  const runtime::Call call{number, self->context_number, ipc::Format::tagged, no_arguments.bytes()};
   try {
     self->supervisor->start(number != 0 ? &call : nullptr);
   } catch (const std::system_error& error) {
@@ -157,8 +156,8 @@ PyObject* add_blob(PyObject* object, PyObject* bytes) {
   char* data = nullptr;
   Py_ssize_t size = 0;
   if (self == nullptr || PyBytes_AsStringAndSize(bytes, &data, &size) < 0) return nullptr;
-  const std::uint32_t number = self->supervisor->add_blob(
-      std::as_bytes(std::span(data, static_cast<std::size_t>(size))));
+  const std::uint32_t number =
+      self->supervisor->add_blob(std::as_bytes(std::span(data, static_cast<std::size_t>(size))));
   if (number == 0) {
     return PyErr_Format(PyExc_MemoryError, "owngil: no shared memory for a function of %zd bytes",
                         size);
@@ -188,8 +187,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
   PoolObject* self = usable(object, state);
   if (self == nullptr) return nullptr;
   if (nargs < 1) {
-    PyErr_SetString(PyExc_TypeError,
-                    "submit() missing 1 required positional argument: 'fn'");
+    PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
     return nullptr;
   }
   PyObject* function = args[0];
@@ -276,9 +274,8 @@ PyObject* snapshot(PyObject* object, PyObject*) {
   if (!workers) return nullptr;
   for (const runtime::WorkerSnapshot& worker : taken.workers) {
     const Ref row = Ref::steal(Py_BuildValue(
-        "(IiIIKK)", worker.rank, static_cast<int>(worker.pid),
-        static_cast<unsigned>(worker.state), worker.outstanding,
-        static_cast<unsigned long long>(worker.tasks_done),
+        "(IiIIKK)", worker.rank, static_cast<int>(worker.pid), static_cast<unsigned>(worker.state),
+        worker.outstanding, static_cast<unsigned long long>(worker.tasks_done),
         static_cast<unsigned long long>(worker.busy_ns)));
     if (!row || PyList_Append(workers.get(), row.get()) < 0) return nullptr;
   }
@@ -385,12 +382,9 @@ bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
                       PyObject* keyword_names, workers::ByteBuffer& out, ipc::Format& format) {
   format = ipc::Format::tagged;
   switch (workers::encode_call(args, positional, keyword_names, out)) {
-    case workers::Encoded::ok:
-      return true;
-    case workers::Encoded::error:
-      return false;
-    case workers::Encoded::unsupported:
-      break;
+    case workers::Encoded::ok: return true;
+    case workers::Encoded::error: return false;
+    case workers::Encoded::unsupported: break;
   }
   format = ipc::Format::pickle;
   if (state.dump_arguments == nullptr) {

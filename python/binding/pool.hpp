@@ -13,11 +13,10 @@
 namespace owngil::binding {
 
 struct PoolObject {
-  PyObject_HEAD
-  runtime::Supervisor* supervisor;  // nullptr until _open
-  PyObject* number;      // (function) -> number of its blob
-  PyObject* context;     // () -> number of the present context's blob
-  PyObject* dispatcher;  // owngil._dispatcher.Dispatcher
+  PyObject_HEAD runtime::Supervisor* supervisor;  // nullptr until _open
+  PyObject* number;                               // (function) -> number of its blob
+  PyObject* context;                              // () -> number of the present context's blob
+  PyObject* dispatcher;                           // owngil._dispatcher.Dispatcher
   PyObject* weakrefs;
   ContextWatch* watch;
   std::uint32_t context_number;

@@ -117,7 +117,8 @@ def _executable() -> str:
     return path
 
 
-# As subprocess._args_from_interpreter_flags, whose module takes milliseconds to import.
+# As subprocess._args_from_interpreter_flags, whose module takes milliseconds to import and which
+# leaves some of the -X options out.
 _SHORT_FLAGS = {
     "debug": "d",
     "dont_write_bytecode": "B",
@@ -126,15 +127,6 @@ _SHORT_FLAGS = {
     "bytes_warning": "b",
     "quiet": "q",
 }
-_X_OPTIONS = (
-    "faulthandler",
-    "tracemalloc",
-    "importtime",
-    "frozen_modules",
-    "showrefcount",
-    "utf8",
-    "gil",
-)
 
 
 def _flags() -> list[str]:
@@ -155,9 +147,8 @@ def _flags() -> list[str]:
     arguments += ["-W" + option for option in _warning_options()]
     if flags.dev_mode:
         arguments += ["-X", "dev"]
-    for name in _X_OPTIONS:
-        value = sys._xoptions.get(name)
-        if value is not None:
+    for name, value in sys._xoptions.items():
+        if name != "dev":
             arguments += ["-X", name if value is True else f"{name}={value}"]
     return arguments
 

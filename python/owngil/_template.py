@@ -196,12 +196,11 @@ def _reseed() -> None:
 
 def _match_output() -> None:
     """The template's streams were made for the output that it had then."""
-    stream: Any
     for stream in (sys.stdout, sys.stderr):
         try:
             is_terminal = stream.isatty()
             if stream is sys.stdout and stream.line_buffering != is_terminal:
-                stream.reconfigure(line_buffering=is_terminal)
+                stream.reconfigure(line_buffering=is_terminal)  # type: ignore[union-attr]
         except (AttributeError, ValueError, OSError):
             pass  # None or closed, or a module that was preloaded has put its own there
 

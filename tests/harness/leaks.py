@@ -22,7 +22,7 @@ from harness import processes
 from harness.conditions import wait_until
 
 TEMPLATE_NAME = "owngil-template"
-TO_END_S = 20.0
+TO_END_S = 15.0
 FILES_OF_THE_RUNTIME = 12
 FILES_OF_A_TEMPLATE = 4
 THREADS_OF_THE_RUNTIME = 1
@@ -106,7 +106,7 @@ def check(before: Holdings) -> list[str]:
 _at_start = pytest.StashKey[Holdings]()
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     session.stash[_at_start] = take_stock()
 
 

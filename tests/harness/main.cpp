@@ -3,6 +3,8 @@
 //
 // A test that hangs has the stacks of its process and of all that it started written to stderr by
 // hang_report.py, and fails; what it started is killed. The limit is below the one of ctest, which kills without a word.
+#include <gtest/gtest.h>
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -11,8 +13,6 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
-
-#include <gtest/gtest.h>
 
 namespace {
 

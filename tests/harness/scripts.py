@@ -35,7 +35,7 @@ class Finished:
 
 
 class Program:
-    """A running program; `finish` waits for its end."""
+    """A running program; `finish` waits for its end, leaving the `with` block forces it."""
 
     def __init__(
         self,
@@ -68,6 +68,12 @@ class Program:
         )
         self.pid = self._process.pid
 
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def out(self) -> str:
         return self._read(self._out)
 
@@ -90,9 +96,7 @@ class Program:
             self._process.kill()
             self._process.wait()
             pytest.fail(f"the program hangs\n{report}\nout: {self.out()}\nerr: {self.err()}")
-        finished = Finished(code, self.out(), self.err())
-        self.close()
-        return finished
+        return Finished(code, self.out(), self.err())
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -119,7 +123,8 @@ def run(
     quiet: bool = True,
 ) -> Finished:
     """Run to the end. `code`: what it must exit with (None: anything); `quiet`: empty stderr."""
-    done = Program(command, cwd=cwd, env=env, stdin=stdin).finish()
+    with Program(command, cwd=cwd, env=env, stdin=stdin) as program:
+        done = program.finish()
     if code is not None and done.code != code:
         pytest.fail(f"exit code {done.code}, not {code}\nout: {done.out}\nerr: {done.err}")
     if quiet and done.err:

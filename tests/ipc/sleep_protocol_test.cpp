@@ -16,7 +16,7 @@
 namespace owngil::ipc {
 namespace {
 
-constexpr int kTasks = 3;
+constexpr int kTasks = 2;
 
 enum Word : std::uint8_t { kEpoch, kTail, kWords };
 enum class SleepOn : std::uint8_t { task_tail, epoch };

@@ -129,7 +129,6 @@ def test_what_a_worker_printed_is_there_after_shutdown_without_flushing() -> Non
         ["-b"],
         ["-X", "dev"],
         ["-X", "utf8=1"],
-        ["-X", "importtime=0"],
         ["-W", "error::FutureWarning"],
         ["-X", "int_max_str_digits=1000"],
         ["-P"],

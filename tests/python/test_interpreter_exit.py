@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -197,8 +196,9 @@ def test_a_program_that_ends_at_once_leaves_nothing(end: str, tmp_path: Path) ->
         print(os.getpid(), *pids, flush=True)
         {end}
     """
-    program = scripts.Program([sys.executable, "-c", scripts.dedent(source), tmp_path / "fifo"])
-    done = program.finish()
+    command = [sys.executable, "-c", scripts.dedent(source), tmp_path / "fifo"]
+    with scripts.Program(command) as program:
+        done = program.finish()
     pids = [int(word) for word in done.out.split()]
     assert len(pids) == 3
     wait_until(lambda: not any(map(processes.read, pids)), f"{pids} have ended")
@@ -219,12 +219,13 @@ def test_a_killed_program_takes_everything_that_its_workers_started_with_it(
         print(open(sys.argv[1]).read(), flush=True)
         pool.submit(pow, 2, 3).result()
     """
-    program = scripts.Program([sys.executable, "-c", scripts.dedent(source), tmp_path / "fifo"])
-    pids = [int(word) for word in wait_until(program.out).split()]
-    guardians = [process.pid for process in processes.guardians(program.pid)]
-    assert len(guardians) == 1
-    program.kill(signal.SIGKILL)
-    program.finish()
+    command = [sys.executable, "-c", scripts.dedent(source), tmp_path / "fifo"]
+    with scripts.Program(command) as program:
+        pids = [int(word) for word in wait_until(program.out).split()]
+        guardians = [process.pid for process in processes.guardians(program.pid)]
+        assert len(guardians) == 1
+        program.kill(signal.SIGKILL)
+        program.finish()
     wait_until(lambda: not any(map(processes.read, [*pids, *guardians])), f"{pids} have ended")
 
 
@@ -236,36 +237,29 @@ def test_when_guardian_and_program_are_killed_together_the_workers_end_by_themse
         print(*[worker.pid for worker in pool.stats().workers if worker.pid], flush=True)
         time.sleep(1000)
     """
-    program = scripts.Program([sys.executable, "-c", scripts.dedent(source)])
-    pids = [int(word) for word in wait_until(program.out).split()]
-    everything = processes.family(program.pid)
-    (guardian,) = processes.guardians(program.pid)
-    os.kill(guardian.pid, signal.SIGKILL)
-    program.kill(signal.SIGKILL)
-    program.finish()
+    with scripts.Program([sys.executable, "-c", scripts.dedent(source)]) as program:
+        pids = [int(word) for word in wait_until(program.out).split()]
+        everything = processes.family(program.pid)
+        (guardian,) = processes.guardians(program.pid)
+        os.kill(guardian.pid, signal.SIGKILL)
+        program.kill(signal.SIGKILL)
+        program.finish()
     assert set(pids) <= {process.pid for process in everything}
     wait_until(lambda: not any(map(processes.is_alive, everything)), "all have ended")
 
 
-def test_when_a_program_ends_in_the_ordinary_way_its_guardian_does_too() -> None:
+def test_when_a_program_ends_in_the_ordinary_way_its_guardian_does_too(tmp_path: Path) -> None:
     source = """
-        import os, owngil
+        import sys, owngil
         with owngil.Pool(2) as pool: pool.submit(pow, 2, 3).result()
         print("closed", flush=True)
-        input()
+        open(sys.argv[1]).read()
     """
-    read_end, write_end = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-c", scripts.dedent(source)],
-        stdin=read_end,
-        stdout=subprocess.PIPE,
-    )
-    os.close(read_end)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"closed\n"
-    (guardian,) = processes.guardians(process.pid)
-    os.write(write_end, b"\n")
-    os.close(write_end)
-    assert process.wait() == 0
-    process.stdout.close()
+    os.mkfifo(tmp_path / "fifo")
+    command = [sys.executable, "-c", scripts.dedent(source), tmp_path / "fifo"]
+    with scripts.Program(command) as program:
+        wait_until(program.out)
+        (guardian,) = processes.guardians(program.pid)
+        (tmp_path / "fifo").write_text("go on")
+        assert program.finish().code == 0
     wait_until(lambda: not processes.is_alive(guardian), "the guardian has ended")

@@ -24,11 +24,12 @@ WAITS = {
 
 def run_and_interrupt(body: str, ready: str = "ready") -> scripts.Finished:
     """Interrupt the whole group, as a terminal does, once the program says that it is ready."""
-    program = scripts.Program([sys.executable, "-c", scripts.dedent(body)], own_session=True)
-    wait_until(lambda: ready in program.out(), "the program is ready")
-    os.killpg(program.pid, signal.SIGINT)
-    family = processes.family(program.pid)
-    done = program.finish()
+    command = [sys.executable, "-c", scripts.dedent(body)]
+    with scripts.Program(command, own_session=True) as program:
+        wait_until(lambda: ready in program.out(), "the program is ready")
+        family = processes.family(program.pid)
+        os.killpg(program.pid, signal.SIGINT)
+        done = program.finish()
     wait_until(lambda: not any(map(processes.is_alive, family)), "all have ended")
     return done
 
@@ -70,18 +71,20 @@ def test_an_interrupt_can_be_caught_and_the_pool_goes_on() -> None:
     assert not done.err
 
 
-def test_a_task_is_not_interrupted_by_the_terminals_ctrl_c() -> None:
+def test_a_task_that_the_terminal_interrupts_too_fails_by_itself() -> None:
+    """The terminal signals the whole group; a user who handles it keeps the pool."""
     done = run_and_interrupt("""
         import signal, time, owngil
-        def task(): time.sleep(0.5); return "not interrupted"
         with owngil.Pool(1) as pool:
             pool.submit(pow, 2, 3).result()
-            future = pool.submit(task)
+            future = pool.submit(time.sleep, 600)
+            while not future.running(): pass
             signal.signal(signal.SIGINT, lambda *_: print("handled", flush=True))
             print("ready", flush=True)
-            print(future.result())
+            print(type(future.exception()).__name__)
+            print(pool.submit(pow, 2, 5).result())
     """)
-    assert done.lines == ["ready", "handled", "not interrupted"]
+    assert done.lines == ["ready", "handled", "KeyboardInterrupt", "32"]
     assert not done.err
 
 

@@ -202,11 +202,11 @@ def test_a_refused_pool_leaves_no_processes() -> None:
         print("ready", flush=True)
         import signal; signal.pause()
     """
-    program = scripts.Program([sys.executable, "-c", scripts.dedent(source)])
-    wait_until(program.out)
-    family = processes.family(program.pid)
-    program.kill(9)
-    program.finish()
+    with scripts.Program([sys.executable, "-c", scripts.dedent(source)]) as program:
+        wait_until(program.out)
+        family = processes.family(program.pid)
+        program.kill(9)
+        program.finish()
     wait_until(lambda: not any(map(processes.is_alive, family)), "all have ended")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import random
 
@@ -57,9 +58,9 @@ def test_a_worker_that_seeds_itself_draws_what_it_asked_for() -> None:
         assert pool.submit(_seeded, 5).result() == pool.submit(_seeded, 5).result() == _seeded(5)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="NumPy is not installed")
 @pytest.mark.parametrize("preload", [(), ("numpy.random",)])
 def test_workers_draw_different_numpy_random_numbers(preload: tuple[str, ...], gate: Gate) -> None:
-    pytest.importorskip("numpy")
     with owngil.Pool(3, preload=preload) as pool:
         held = [pool.submit(draw, gate, _numpy_numbers) for _ in range(3)]
         gate.wait_for_entered(3)

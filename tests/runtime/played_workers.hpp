@@ -109,8 +109,7 @@ class PlayedWorkers {
         const auto bytes = task.payload.subspan(offset + sizeof header, header.size);
         offset += sizeof header + ipc::padded(header.size);
         obey(bytes);
-        static_cast<void>(
-            reply.items().add(ipc::Status::returned, ipc::Format::tagged, bytes));
+        static_cast<void>(reply.items().add(ipc::Status::returned, ipc::Format::tagged, bytes));
       }
       reply.close_items();
     }
@@ -137,7 +136,8 @@ class PlayedWorkers {
     }
 
     static bool starts_with(std::span<const std::byte> bytes, std::string_view text) {
-      return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+      return bytes.size() >= text.size() &&
+             std::memcmp(bytes.data(), text.data(), text.size()) == 0;
     }
 
     PlayedWorkers& world_;
@@ -150,16 +150,16 @@ class PlayedWorkers {
     if (refuse_) throw std::system_error(EAGAIN, std::generic_category(), "clone");
     ++launches_;
     post_locked([this, key] { supervisor_->on_started(key, static_cast<pid_t>(1000 + key)); });
-    threads_.emplace_back(
-        [this, key, channel = copy(fds.channel), results = copy(fds.results),
-         arguments = copy(fds.arguments), board = copy(fds.board), caller = copy(fds.caller_bell),
-         control = copy(fds.control_bell)]() mutable {
-          play(key, channel.get(), std::move(results), arguments.get(), board.get(), caller.get(),
-               control.get());
-          post([this, key] {
-            supervisor_->on_exited(key, static_cast<pid_t>(1000 + key), WorkerExit{9, true, 0});
-          });
-        });
+    threads_.emplace_back([this, key, channel = copy(fds.channel), results = copy(fds.results),
+                           arguments = copy(fds.arguments), board = copy(fds.board),
+                           caller = copy(fds.caller_bell),
+                           control = copy(fds.control_bell)]() mutable {
+      play(key, channel.get(), std::move(results), arguments.get(), board.get(), caller.get(),
+           control.get());
+      post([this, key] {
+        supervisor_->on_exited(key, static_cast<pid_t>(1000 + key), WorkerExit{9, true, 0});
+      });
+    });
   }
 
   void play(std::uint64_t key, int channel_fd, ipc::UniqueFd results_fd, int arguments_fd,

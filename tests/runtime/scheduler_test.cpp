@@ -206,9 +206,7 @@ class Model {
   std::uint64_t now() const { return now_; }
 
  private:
-  std::uint64_t end_of(Rank rank) const {
-    return workers_[rank].begun + *workers_[rank].running;
-  }
+  std::uint64_t end_of(Rank rank) const { return workers_[rank].begun + *workers_[rank].running; }
 
   void begin(Rank rank) {
     ModelWorker& worker = workers_[rank];

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A supervisor with workers that are threads: what it promises, and what it survives.
-#include "tests/runtime/played_workers.hpp"
-
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
+#include "tests/runtime/played_workers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -281,8 +280,7 @@ TEST_F(SupervisorTest, FailsWhatIsPendingWhenNoWorkerCanBeReplaced) {
   EXPECT_EQ(ending(behind), Ending::broken);
   EXPECT_TRUE(supervisor_->is_broken());
   Task* refused = nullptr;
-  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused),
-            Admission::broken);
+  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused), Admission::broken);
 }
 
 TEST_F(SupervisorTest, AdmitsNothingAfterShutdownAndFinishesWhatItHas) {
@@ -291,8 +289,7 @@ TEST_F(SupervisorTest, AdmitsNothingAfterShutdownAndFinishesWhatItHas) {
   for (int i = 0; i < 500; ++i) tasks.push_back(&submit("echo"));
   supervisor_->shutdown(false);
   Task* refused = nullptr;
-  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused),
-            Admission::closed);
+  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::none, {}}, refused), Admission::closed);
   for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::returned);
 }
 
