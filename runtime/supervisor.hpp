@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -165,6 +166,7 @@ class Supervisor {
   void collect_from(WorkerLink& link);
   bool accept(WorkerLink& link, const ipc::ResultSlot& slot);
   bool take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
+  std::optional<Ending> take_outcome(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
   bool accept_initializer(WorkerLink& link, const ipc::ResultSlot& slot);
   bool take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count, HeapBytes& items);
   void make_rogue(WorkerLink& link);

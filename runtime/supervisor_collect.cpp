@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
+#include <optional>
 
 namespace owngil::runtime {
 
@@ -88,38 +90,55 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
   if (slot.task == kInitializerTask) return accept_initializer(link, slot);
   Task* task = link.oldest();
   if (task == nullptr || task->id != slot.task || task->position != slot.position) return false;
-  const bool chunk = task->kind == ipc::TaskKind::chunk;
-  if (slot.status == ipc::Status::chunk) {
-    if (!chunk) return false;
-    auto& segment = static_cast<Segment&>(*task);
-    if (slot.count != segment.count || slot.where != ipc::Where::block) return false;
-    HeapBytes items;
-    if (!take_chain(link, slot.block, slot.count, items)) return false;
-    free_payload(segment);
-    segment.heap = items;
-    segment.place = Task::Place::heap;
-  } else if (slot.status == ipc::Status::returned || slot.status == ipc::Status::raised) {
-    if (chunk && slot.status == ipc::Status::returned) return false;
-    if (!take_payload(link, slot, *task)) return false;
-  } else {
-    return false;
+  std::optional<Ending> ending;
+  try {
+    ending = take_outcome(link, slot, *task);
+  } catch (const std::bad_alloc&) {
+    free_payload(*task);
+    ending = Ending::no_memory;
   }
+  if (!ending) return false;
   link.pop_oldest();
   if (task->watched) --link.watched;
   const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
   scheduler_.completed(link.rank, run_ns);
   RankTotals& totals = totals_[link.rank];
-  totals.tasks_done += chunk ? static_cast<Segment&>(*task).count : 1;
   totals.busy_ns += run_ns;
-  if (chunk) {
+  if (task->kind == ipc::TaskKind::chunk) {
     auto& segment = static_cast<Segment&>(*task);
+    totals.tasks_done += segment.count;
     const std::uint64_t each = std::max<std::uint64_t>(run_ns / segment.count, 1);
     // The first call in a worker loads the function: believe later ones more.
     MapJob& job = *segment.job;
     job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
+  } else {
+    ++totals.tasks_done;
   }
-  complete(*task, slot.status == ipc::Status::raised ? Ending::raised : Ending::returned);
+  complete(*task, *ending);
   return true;
+}
+
+// Nothing: the worker wrote nonsense.
+std::optional<Ending> Supervisor::take_outcome(WorkerLink& link, const ipc::ResultSlot& slot,
+                                               Task& task) {
+  switch (slot.status) {
+    case ipc::Status::returned:
+      if (task.kind == ipc::TaskKind::chunk || !take_payload(link, slot, task)) return {};
+      return Ending::returned;
+    case ipc::Status::raised:
+      if (!take_payload(link, slot, task)) return {};
+      return Ending::raised;
+    case ipc::Status::chunk:
+      break;
+  }
+  if (slot.status != ipc::Status::chunk || task.kind != ipc::TaskKind::chunk) return {};
+  if (slot.count != static_cast<Segment&>(task).count || slot.where != ipc::Where::block) return {};
+  HeapBytes items;
+  if (!take_chain(link, slot.block, slot.count, items)) return {};
+  free_payload(task);
+  task.heap = items;
+  task.place = Task::Place::heap;
+  return Ending::returned;
 }
 
 bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slot) {

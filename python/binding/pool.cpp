@@ -9,7 +9,11 @@
 
 #include <structmember.h>
 
+#include <sys/resource.h>
+
+#include <boost/system/system_error.hpp>
 #include <new>
+#include <string>
 #include <system_error>
 
 namespace owngil::binding {
@@ -32,13 +36,35 @@ PoolObject* usable(PyObject* self, ModuleState*& state) {
   return cast(self);
 }
 
-PyObject* raise_system_error(const std::system_error& error) {
-  if (error.code().value() == ENOMEM) {
-    return PyErr_Format(PyExc_MemoryError, "owngil: %s", error.what());
+// What the system refused, with the limit that the user can raise.
+PyObject* raise_system_error(int code, const char* what) {
+  if (code == ENOMEM) return PyErr_Format(PyExc_MemoryError, "owngil: %s", what);
+  std::string text = what;
+  if (code == EMFILE) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    text += " (RLIMIT_NOFILE is " + std::to_string(limit.rlim_cur) +
+            "; a pool needs about 20 descriptors and 6 for each worker: raise it with ulimit -n)";
   }
-  const Ref args = Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
+  const Ref args = Ref::steal(Py_BuildValue("(is)", code, text.c_str()));
   if (args) PyErr_SetObject(PyExc_OSError, args.get());
   return nullptr;
+}
+
+// Calls; what C++ throws becomes a Python exception, and the result false.
+template <class Call>
+bool guarded(Call&& call) {
+  try {
+    call();
+    return true;
+  } catch (const std::system_error& error) {
+    raise_system_error(error.code().value(), error.what());
+  } catch (const boost::system::system_error& error) {
+    raise_system_error(error.code().value(), error.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return false;
 }
 
 bool strings_of(PyObject* sequence, std::vector<std::string>& out) {
@@ -106,16 +132,13 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   options.arena_size = arena_size;
   options.spin_ns = spin_ns;
   if (install_audit_hook() < 0) return nullptr;
-  try {
+  const bool opened = guarded([&] {
     if (state->runtime == nullptr) state->runtime = new runtime::Runtime;
     self->supervisor = &state->runtime->open_pool(
         options, std::move(spec), std::move(welcome),
         spawn != 0 ? runtime::StartMethod::spawn : runtime::StartMethod::fork_template);
-  } catch (const std::system_error& error) {
-    return raise_system_error(error);
-  } catch (const std::bad_alloc&) {
-    return PyErr_NoMemory();
-  }
+  });
+  if (!opened) return nullptr;
   self->generation = state->generation;
   self->number = Py_NewRef(number);
   self->context = Py_NewRef(context);
@@ -140,13 +163,7 @@ PyObject* start(PyObject* object, PyObject* initializer) {
     return PyErr_NoMemory();
   }
   const runtime::Call call{number, self->context_number, ipc::Format::tagged, no_arguments.bytes()};
-  try {
-    self->supervisor->start(number != 0 ? &call : nullptr);
-  } catch (const std::system_error& error) {
-    return raise_system_error(error);
-  } catch (const std::bad_alloc&) {
-    return PyErr_NoMemory();
-  }
+  if (!guarded([&] { self->supervisor->start(number != 0 ? &call : nullptr); })) return nullptr;
   Py_RETURN_NONE;
 }
 
@@ -235,19 +252,22 @@ PyObject* map(PyObject* object, PyObject* args) {
   return make_map_iterator(*state, *self, function, iterables, timeout, chunksize, buffersize);
 }
 
+// Both do nothing in the child of a fork(), where the pool is closed already.
 PyObject* shutdown(PyObject* object, PyObject* cancel) {
   const int cancel_futures = PyObject_IsTrue(cancel);
-  ModuleState* state = nullptr;
-  PoolObject* self = cancel_futures < 0 ? nullptr : usable(object, state);
-  if (self == nullptr) return nullptr;
-  self->supervisor->shutdown(cancel_futures != 0);
+  if (cancel_futures < 0) return nullptr;
+  const PoolObject* self = cast(object);
+  if (self->supervisor != nullptr && is_ours(state_of(Py_TYPE(object)), self->generation)) {
+    self->supervisor->shutdown(cancel_futures != 0);
+  }
   Py_RETURN_NONE;
 }
 
 PyObject* wait_ended(PyObject* object, PyObject*) {
-  ModuleState* state = nullptr;
-  PoolObject* self = usable(object, state);
-  if (self == nullptr) return nullptr;
+  const PoolObject* self = cast(object);
+  if (self->supervisor == nullptr || !is_ours(state_of(Py_TYPE(object)), self->generation)) {
+    Py_RETURN_NONE;
+  }
   while (true) {
     runtime::WaitEnd end;
     {

@@ -27,6 +27,11 @@ class Future(_core.FutureBase, concurrent.futures.Future[T]):
 
     __slots__ = ()
 
+    def set_running_or_notify_cancel(self) -> bool:
+        if self._state == "CANCELLED_AND_NOTIFIED":
+            return False  # cancel() has notified already
+        return super().set_running_or_notify_cancel()
+
     def _resolve(self) -> None:
         """The task is complete: tell the waiters and call the callbacks, once."""
         with self._condition:

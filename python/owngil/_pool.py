@@ -110,6 +110,8 @@ class Pool(_core.PoolBase, Executor):
         self._initargs_fds = []
         self._initargs = initargs  # a lock's name in the system goes away with it
         limit = str(threads_per_worker or max(1, cpus // workers))
+        from . import _context  # noqa: F401 - while there still are descriptors to read it with
+
         argv, env, guardian, config = launch_spec(
             "worker" if start == "spawn" else "template",
             preload=preload,

@@ -12,8 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import _worker
 from ._cpus import usable_cpus
 from ._pool import Pool, _next_name
+from ._worker import Identity, of_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["ThreadPool"]
 
 T = TypeVar("T")
+
+_current = threading.local()  # .identity while a task runs
+_worker.of_thread = lambda: getattr(_current, "identity", None)
 
 
 class ThreadPool(Pool):
@@ -65,13 +70,17 @@ class ThreadPool(Pool):
             self._initializer(*self._initargs)
 
     def _call(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-        rank = self._ranks[threading.get_ident()]
+        thread = threading.get_ident()
+        rank = self._ranks[thread]
+        of_threads[thread] = Identity(rank, os.getpid(), "thread", self._name)
         begun = time.monotonic_ns()
         with self._lock:
             self._running += 1
+        _current.identity = _worker.Identity(rank, os.getpid(), "thread", self._name)
         try:
             return fn(*args, **kwargs)
         finally:
+            del of_threads[thread]
             with self._lock:
                 self._running -= 1
                 self._done[rank] += 1

@@ -9,6 +9,7 @@ before it is needed: a worker that only gets importable functions and plain valu
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 
 from . import _restoring
 
@@ -37,6 +38,11 @@ class Identity:
 
 _identity: Identity | None = None
 
+# What owngil._threads knows of the calling thread, once there is a pool of threads.
+of_thread: Callable[[], Identity | None] = lambda: None
+# Of threads that run a task of a pool with kind="thread".
+of_threads: dict[int, Identity] = {}
+
 
 def enter(rank: int, pid: int, kind: str, pool_name: str) -> None:
     """The process has become a worker."""
@@ -45,7 +51,7 @@ def enter(rank: int, pid: int, kind: str, pool_name: str) -> None:
 
 
 def identity() -> Identity | None:
-    return _identity
+    return of_threads.get(get_ident(), _identity) if of_threads else _identity
 
 
 def adopt_fds(fds: Sequence[int]) -> None:

@@ -21,6 +21,7 @@ import pytest
 from harness import hang_report
 
 LIMIT_S = 45.0
+UNWANTED = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Program:
         stdin: str | None = None,
         own_session: bool = False,
     ) -> None:
-        environment = dict(os.environ)
+        # Of the settings of whoever runs the tests, those would change what programs print.
+        environment = {name: os.environ[name] for name in os.environ.keys() - UNWANTED}
         for name, value in (env or {}).items():
             environment.pop(name, None)
             if value is not None:

@@ -229,19 +229,6 @@ def test_a_finished_future_cannot_be_given_another_result(pool: owngil.Pool) -> 
     assert future.result() == 1
 
 
-def test_set_running_or_notify_cancel_says_no_to_a_cancelled_future(
-    pool: owngil.Pool, gate: Gate
-) -> None:
-    for _ in range(2):
-        pool.submit(gate.enter)
-    gate.wait_for_entered(2)
-    future = pool.submit(tasks.echo, 1)
-    future.cancel()
-    assert not future.set_running_or_notify_cancel()
-    gate.open()
-    assert future.cancelled()
-
-
 def test_a_future_has_a_telling_repr(pool: owngil.Pool) -> None:
     future = pool.submit(tasks.echo, 1)
     future.result()

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+import harness
 import owngil
+import owngil._core as _core
 from harness import processes, scripts
 from harness.conditions import wait_until
+
+(TESTS,) = {path.rpartition("/")[0] for path in harness.__path__}
 
 
 @pytest.mark.parametrize("spare", range(14))
@@ -72,61 +77,57 @@ def test_a_pool_that_was_refused_leaves_no_descriptors() -> None:
     """).lines == ["0"]
 
 
-def test_without_memory_for_a_result_that_task_fails_and_the_pool_lives() -> None:
-    with owngil.Pool(1) as pool:
-        error = pool.submit(_result_larger_than_any_memory).exception()
-        assert isinstance(error, MemoryError)
-        assert pool.submit(pow, 2, 3).result() == 8
+def test_without_memory_for_a_result_or_an_argument_that_task_fails_and_the_pool_lives() -> None:
+    assert scripts.run_code("""
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        import owngil
+        SIZE = 300_000_000
+        with owngil.Pool(1) as pool:
+            print(type(pool.submit(bytes, SIZE).exception()).__name__)
+            try: pool.submit(len, bytes(SIZE)).result()
+            except MemoryError: print("MemoryError")
+            print(len(pool.submit(bytes, SIZE // 1000).result()))
+    """).lines == ["MemoryError", "MemoryError", "300000"]
 
 
 def test_a_package_that_was_upgraded_under_a_running_program_is_told_clearly(
     tmp_path: Path,
 ) -> None:
     """The template finds another build where the user's process had found its own."""
-    source = """
-        import shutil, sys
-        sys.path.insert(0, sys.argv[1])
-        import owngil, owngil._core
-        assert owngil.__file__.startswith(sys.argv[1]), owngil.__file__
-        owngil.Pool
-        from pathlib import Path
-        (core,) = Path(sys.argv[1]).glob("owngil/_core*.so")
-        data = core.read_bytes()
-        core.unlink()
-        core.write_bytes(other_build(data))
-        try:
-            with owngil.Pool(1) as pool: print(pool.submit(pow, 2, 3).result())
-        except Exception as error:
-            print(type(error).__name__, error)
-            for cause in (error.__cause__, error.__context__): print(cause)
-    """
-    import shutil
-
     package = Path(owngil.__file__).parent
-    shutil.copytree(package, tmp_path / "owngil")
-    import owngil._core as core
-
-    compiled = Path(core.__file__)
+    shutil.copytree(package, tmp_path / "owngil", ignore=shutil.ignore_patterns("__pycache__"))
+    compiled = Path(_core.__file__)
     if not (tmp_path / "owngil" / compiled.name).exists():
         shutil.copy(compiled, tmp_path / "owngil")
-    number = core.build_id()
-    prelude = f"""
-        def other_build(data):
-            word = ({number}).to_bytes(8, "little")
-            assert word in data, "the build's number is not in the module as eight bytes"
-            return data.replace(word, ({number} ^ 1).to_bytes(8, "little"))
+    source = """
+        import os, sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[1])
+        import owngil
+        assert owngil.__file__.startswith(sys.argv[1]), owngil.__file__
+        with owngil.Pool(1) as pool:
+            pool.submit(pow, 2, 3).result()
+            files = list(Path("/proc/self/fd").iterdir())
+            (board,) = [f for f in files if f.is_symlink() and "owngil-board" in str(f.readlink())]
+            number = os.pread(int(board.name), 8, 8)
+        (core,) = Path(sys.argv[1]).glob("owngil/_core*.so")
+        data = core.read_bytes()
+        assert number in data, "the build's number does not stand in the module as it is"
+        core.unlink()
+        core.write_bytes(data.replace(number, bytes(8)))
+        try:
+            with owngil.Pool(1, preload=["colorsys"]) as pool:
+                print(pool.submit(pow, 2, 3).result())
+        except Exception as error:
+            print(type(error).__name__, error, error.__cause__)
     """
-    done = scripts.run_code(
-        scripts.dedent(prelude) + scripts.dedent(source), str(tmp_path), quiet=False
-    )
+    done = scripts.run_code(source, str(tmp_path), quiet=False)
     assert "8" not in done.lines
-    assert "owngil" in done.out
-    assert "build" in done.out or "upgraded" in done.out
+    assert "the owngil package was replaced while the program ran" in done.out
 
 
 def test_a_missing_guardian_is_told_clearly(tmp_path: Path) -> None:
-    import shutil
-
     package = Path(owngil.__file__).parent
     shutil.copytree(package, tmp_path / "owngil", ignore=shutil.ignore_patterns("owngil-guardian"))
     done = scripts.run_code(
@@ -162,10 +163,7 @@ def test_a_killed_guardian_does_not_hang_the_pool() -> None:
         with owngil.Pool(1) as later:
             print(later.submit(pow, 2, 3).result(timeout=30))
     """
-    import harness
-
-    (folder,) = {path.rpartition("/")[0] for path in harness.__path__}
-    done = scripts.run_code(source, folder, quiet=False)
+    done = scripts.run_code(source, TESTS, quiet=False)
     assert done.lines[0] in ("8", "WorkerDied", "PoolBroken"), done
     assert done.lines[1] == "8"
 
@@ -184,10 +182,7 @@ def test_a_killed_template_takes_no_worker_with_it_and_is_replaced() -> None:
         except owngil.WorkerDied: print("died")
         print(pool.submit(pow, 2, 3).result())
     """
-    import harness
-
-    (folder,) = {path.rpartition("/")[0] for path in harness.__path__}
-    done = scripts.run_code(source, folder, quiet=False)
+    done = scripts.run_code(source, TESTS, quiet=False)
     assert done.lines == ["True", "died", "8"]
 
 
@@ -208,15 +203,3 @@ def test_a_refused_pool_leaves_no_processes() -> None:
         program.kill(9)
         program.finish()
     wait_until(lambda: not any(map(processes.is_alive, family)), "all have ended")
-
-
-def _result_larger_than_any_memory() -> bytes:
-    """Exists as a promise only: pages of zeros that were never touched."""
-    import mmap
-    import pickle
-
-    class Huge:
-        def __reduce_ex__(self, _: object) -> object:
-            return bytes, (pickle.PickleBuffer(mmap.mmap(-1, 1 << 42)),)
-
-    return Huge()  # type: ignore[return-value]

@@ -137,6 +137,12 @@ class ProcessHostTest : public testing::Test {
     thread_.join();
   }
 
+  // The guardian tells it, maybe later than the template's first worker tells its own.
+  pid_t template_pid() const {
+    while (host_.template_pids().empty()) std::this_thread::yield();
+    return host_.template_pids().front();
+  }
+
   runtime::WorkerFds fds() const {
     const int fd = memory_.get();
     return {fd, fd, fd, fd, fd, fd};
@@ -266,7 +272,7 @@ TEST_F(ProcessHostTest, ATemplateThatDiesFailsWhatItWasAskedForAndTheNextLaunchH
 TEST_F(ProcessHostTest, AKilledTemplateTakesNoWorkerWithIt) {
   const auto living = fork("wait");
   const pid_t worker = heard_.started(living);
-  const pid_t killed = host_.template_pids().at(0);
+  const pid_t killed = template_pid();
   ::kill(killed, SIGKILL);
   wait_until_gone(killed);
   for (auto key = fork("exit 3");; key = fork("exit 3")) {  // one may have reached the dead
@@ -318,7 +324,7 @@ TEST_F(ProcessHostTest, CloseEndsEverything) {
   const pid_t forked = heard_.started(fork("wait"));
   const pid_t spawned = heard_.started(spawn("wait"));
   const pid_t guardian = host_.guardian_pid();
-  const pid_t parent = host_.template_pids().at(0);
+  const pid_t parent = template_pid();
   host_.close(60'000);
   for (const pid_t pid : {forked, spawned, parent}) EXPECT_FALSE(is_alive(pid));
   wait_until_gone(guardian);

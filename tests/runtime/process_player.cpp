@@ -110,10 +110,7 @@ void fork_worker(int socket, std::string_view role) {
   std::optional<runtime::ProcessHost> host;
   const auto tell = [](pid_t pid) { static_cast<void>(!::write(STDOUT_FILENO, &pid, sizeof pid)); };
   host.emplace(control, runtime::ProcessHost::Callbacks{
-                            [&](std::uint64_t, pid_t) {
-                              tell(host->guardian_pid());
-                              for (const pid_t pid : host->template_pids()) tell(pid);
-                            },
+                            [](std::uint64_t, pid_t) {},
                             [](std::uint64_t, pid_t, const runtime::WorkerExit&) {},
                             [](std::uint64_t, const std::string& reason) {
                               std::fprintf(stderr, "%s\n", reason.c_str());
@@ -124,6 +121,9 @@ void fork_worker(int socket, std::string_view role) {
   const int fd = memory.get();
   host->launch_from_template({{self, "template"}, {}, guardian, {}}, 1, {fd, fd, fd, fd, fd, fd},
                              {"have a daemon", {STDOUT_FILENO}});
+  tell(host->guardian_pid());
+  while (host->template_pids().empty()) std::this_thread::yield();  // the guardian tells it
+  tell(host->template_pids().front());
   wait_to_be_killed();
 }
 
