@@ -124,11 +124,10 @@ class ThreadPool(Pool):
     ) -> Iterator[T]:
         try:
             while ahead:
-                future = ahead.popleft()
                 left = None if deadline is None else deadline - time.monotonic()
-                result = future.result(left)
+                result = [ahead.popleft().result(left)]
                 ahead.extend(self.submit(fn, *item) for item in islice(items, 1))
-                yield result
+                yield result.pop()  # what is yielded is the caller's alone
         finally:
             for future in ahead:
                 future.cancel()
