@@ -45,17 +45,25 @@ class Scheduler {
 
   // --- what to do
   // The worker for the next task, now counted as outstanding there; nothing: it has to wait.
-  // `is_asleep(rank)` tells whether an idle worker would have to be woken.
-  template <class IsAsleep>
-  std::optional<Rank> assign(IsAsleep&& is_asleep) {
-    const Rank top = idle_top_;
-    if (top != kNone) {
-      const Rank busy = is_asleep(top) ? cheap_busy() : kNone;
-      return take(busy != kNone ? busy : top);
+  // `is_asleep(rank)` tells whether an idle worker would have to be woken, `running_ns(rank)` for
+  // how long a busy one's present task has run.
+  template <class IsAsleep, class RunningNs>
+  std::optional<Rank> assign(IsAsleep&& is_asleep, RunningNs&& running_ns) {
+    if (idle_top_ != kNone) {
+      if (!is_asleep(idle_top_)) return take(idle_top_);
+      const Rank busy = cheap_busy();
+      const bool stuck = busy != kNone && running_ns(busy) >= tuning_.wake_ns;
+      return take(busy != kNone && !stuck ? busy : idle_top_);
     }
     const Rank least = least_loaded();
     if (least == kNone) return std::nullopt;
     return take(least);
+  }
+
+  // The most recently idle worker, whether it sleeps or not; nothing: there is none.
+  std::optional<Rank> assign_to_idle() {
+    if (idle_top_ == kNone) return std::nullopt;
+    return take(idle_top_);
   }
 
   // With a worker idle: whose ring to take a task back from. `running_ns(rank)` tells for how

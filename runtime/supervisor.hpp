@@ -152,6 +152,8 @@ class Supervisor {
   // submit side (supervisor_send.cpp)
   void dispatch();
   bool send(Task& task, Rank rank);
+  bool send_to_idle(Task& task, Rank full);
+  std::uint64_t running_ns(Rank rank, std::uint64_t now);
   void send_blob(WorkerLink& link, std::uint32_t number);
   void send_forgets(WorkerLink& link);
   void send_initializer(WorkerLink& link);
@@ -234,6 +236,7 @@ class Supervisor {
   bool closing_ = false;
   bool ended_ = false;
   bool timer_armed_ = false;
+  bool look_closely_ = false;  // time has passed: is a task stuck behind a long one?
   bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered
   Waiter* waiters_ = nullptr;

@@ -120,7 +120,9 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
 
 void Supervisor::dispatch() {
   while (Task* task = backlog_.front()) {
-    const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); });
+    const auto rank = scheduler_.assign(
+        [this](Rank r) { return links_[r]->end().is_asleep(); },
+        [this](Rank r) { return running_ns(r, ipc::now_ns()); });
     if (!rank) break;
     if (task->place == Task::Place::anchor) {
       auto& job = *static_cast<MapJob*>(task->watcher);
@@ -133,13 +135,22 @@ void Supervisor::dispatch() {
     } else {
       backlog_.remove(*task);
     }
-    if (!send(*task, *rank)) {
-      scheduler_.withdrawn(*rank);
+    if (!send(*task, *rank) && !send_to_idle(*task, *rank)) {
       backlog_.push_front(*task);
       break;
     }
   }
   apply_grants();
+}
+
+// The ring of `full` has no room: tasks that were taken back fill it until its worker gets there.
+bool Supervisor::send_to_idle(Task& task, Rank full) {
+  scheduler_.withdrawn(full);
+  const auto rank = scheduler_.assign_to_idle();
+  if (!rank) return false;
+  if (*rank != full && send(task, *rank)) return true;
+  scheduler_.withdrawn(*rank);
+  return false;
 }
 
 bool Supervisor::send(Task& task, Rank rank) {
@@ -233,28 +244,33 @@ void Supervisor::send_initializer(WorkerLink& link) {
 // With a worker idle and nothing waiting: a task must not wait in a ring behind a long one.
 void Supervisor::move_queued() {
   if (!backlog_.empty() || !scheduler_.any_idle() || !scheduler_.any_queued()) return;
+  // Short tasks are worth a look at the clock only now and then.
+  if (!look_closely_ && !scheduler_.is_worth_moving()) return;
+  look_closely_ = false;
   const std::uint64_t now = ipc::now_ns();
-  const auto running_ns = [this, now](Rank rank) -> std::uint64_t {
-    WorkerLink& link = *links_[rank];
-    const Task* oldest = link.oldest();
-    const ipc::CurrentView current = link.end().current();
-    if (current.state == ipc::WorkerState::none) return now - link.launched_ns;
-    if (oldest == nullptr || current.task != oldest->id || current.begun_ns > now) return 0;
-    return now - current.begun_ns;
-  };
-  while (const auto victim = scheduler_.victim(running_ns)) {
+  while (const auto victim =
+             scheduler_.victim([this, now](Rank rank) { return running_ns(rank, now); })) {
     WorkerLink& link = *links_[*victim];
     Task* task = link.take_back_any();
     if (task == nullptr) break;
     took_back(link, *task);
-    const auto rank = scheduler_.assign([](Rank) { return false; });
-    if (!rank || !send(*task, *rank)) {
-      if (rank) scheduler_.withdrawn(*rank);
+    const auto rank = scheduler_.assign_to_idle();
+    if (!rank || (!send(*task, *rank) && !send_to_idle(*task, *rank))) {
       backlog_.push_front(*task);
       break;
     }
   }
   apply_grants();
+}
+
+// For how long the task has run that this worker is at; a hint, for the worker says it.
+std::uint64_t Supervisor::running_ns(Rank rank, std::uint64_t now) {
+  WorkerLink& link = *links_[rank];
+  const Task* oldest = link.oldest();
+  const ipc::CurrentView current = link.end().current();
+  if (current.state == ipc::WorkerState::none) return now - link.launched_ns;
+  if (oldest == nullptr || current.task != oldest->id || current.begun_ns > now) return 0;
+  return now - current.begun_ns;
 }
 
 void Supervisor::took_back(WorkerLink& link, Task& task) {

@@ -124,6 +124,7 @@ bool Supervisor::sleep_as_collector(Lock& lock, std::uint64_t limit_ns) {
   lock.lock();
   collector_asleep_ = false;
   if (rung > 0) silence(caller_bell_.get());
+  look_closely_ = true;
   return signal || (rung == 0 && limit_ns == kLongestSleepNs);
 }
 
@@ -262,6 +263,7 @@ void Supervisor::on_control_bell() {
 void Supervisor::on_timer() {
   const Lock lock(mutex_);
   timer_armed_ = false;
+  look_closely_ = true;
   settle();
 }
 

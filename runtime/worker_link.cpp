@@ -38,6 +38,8 @@ WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_g
 }
 
 bool WorkerLink::has_room(std::uint64_t messages) {
+  // Usually the answers tell, without a look at the worker's own word.
+  if (next_ - worked_off_ + messages <= ipc::kRingSlots) return true;
   static_cast<void>(oldest());  // what needs no answer takes no room
   return next_ - oldest_ + messages <= ipc::kRingSlots && end_.task_room() >= messages;
 }
@@ -74,6 +76,7 @@ Task* WorkerLink::oldest() {
 
 Task& WorkerLink::pop_oldest() {
   Task& task = *in_flight_[oldest_ & kMask];
+  worked_off_ = oldest_;
   in_flight_[oldest_++ & kMask] = nullptr;
   --outstanding;
   return task;

@@ -88,6 +88,7 @@ class WorkerLink {
   std::array<Task*, ipc::kRingSlots> in_flight_{};
   std::uint64_t oldest_ = 0;
   std::uint64_t next_ = 0;
+  std::uint64_t worked_off_ = 0;  // what lies before was popped by the worker for certain
   std::vector<bool> blobs_;
   std::vector<std::uint64_t> unreleased_;
 };

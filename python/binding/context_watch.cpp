@@ -23,19 +23,23 @@ int audit(const char* event, PyObject*, void*) {
   return 0;
 }
 
-PyObject* filters_of_warnings() {
-  PyObject* modules = PyImport_GetModuleDict();
-  PyObject* warnings = PyDict_GetItemString(modules, "warnings");
-  if (warnings == nullptr) return nullptr;
-  PyObject* names = PyModule_Check(warnings) ? PyModule_GetDict(warnings) : nullptr;
-  return names != nullptr ? PyDict_GetItemString(names, "filters") : nullptr;
-}
-
 }  // namespace
 
 int install_audit_hook() {
   if (hook_installed.exchange(true)) return 0;
   return PySys_AddAuditHook(audit, nullptr);
+}
+
+bool ContextWatch::prepare() {
+  PyObject* sys = PyImport_AddModule("sys");
+  if (sys == nullptr) return false;
+  sys_names_ = PyModule_GetDict(sys);
+  // Interned, with their hash in them: a look-up costs a few nanoseconds.
+  return (path_name_ = PyUnicode_InternFromString("path")) != nullptr &&
+         (argv_name_ = PyUnicode_InternFromString("argv")) != nullptr &&
+         (warnings_name_ = PyUnicode_InternFromString("warnings")) != nullptr &&
+         (filters_name_ = PyUnicode_InternFromString("filters")) != nullptr &&
+         (managers_name_ = PyUnicode_InternFromString("multiprocessing.managers")) != nullptr;
 }
 
 bool ContextWatch::has_changed() {
@@ -44,15 +48,21 @@ bool ContextWatch::has_changed() {
   const std::uint64_t epoch = environment_epoch.load(std::memory_order_relaxed);
   bool changed = epoch != epoch_;
   epoch_ = epoch;
-  changed |= !same(path_, PySys_GetObject("path"));
-  changed |= !same(argv_, PySys_GetObject("argv"));
-  changed |= !same(filters_, filters_of_warnings());
+  changed |= !same(path_, PyDict_GetItemWithError(sys_names_, path_name_));
+  changed |= !same(argv_, PyDict_GetItemWithError(sys_names_, argv_name_));
+  changed |= !same(filters_, present_filters());
   // Once there are managers, their key belongs to the context.
   const bool managers =
-      PyDict_GetItemString(PyImport_GetModuleDict(), "multiprocessing.managers") != nullptr;
+      PyDict_GetItemWithError(PyImport_GetModuleDict(), managers_name_) != nullptr;
   changed |= managers != managers_;
   managers_ = managers;
   return changed;
+}
+
+PyObject* ContextWatch::present_filters() const {
+  PyObject* warnings = PyDict_GetItemWithError(PyImport_GetModuleDict(), warnings_name_);
+  if (warnings == nullptr || !PyModule_Check(warnings)) return nullptr;
+  return PyDict_GetItemWithError(PyModule_GetDict(warnings), filters_name_);
 }
 
 bool ContextWatch::same(WatchedList& watched, PyObject* present) {
@@ -90,6 +100,11 @@ void ContextWatch::clear() {
   drop(path_);
   drop(argv_);
   drop(filters_);
+  Py_CLEAR(path_name_);
+  Py_CLEAR(argv_name_);
+  Py_CLEAR(warnings_name_);
+  Py_CLEAR(filters_name_);
+  Py_CLEAR(managers_name_);
 }
 
 }  // namespace owngil::binding

@@ -18,6 +18,9 @@ int install_audit_hook();
 
 class ContextWatch {
  public:
+  // False: an exception is set.
+  bool prepare();
+
   // Whether something has changed since the last call; true at the first.
   bool has_changed();
   int traverse(visitproc visit, void* arg) const;
@@ -29,8 +32,17 @@ class ContextWatch {
     std::vector<PyObject*> items;  // owned, so that no address is used again
   };
 
+  PyObject* present_filters() const;
   static bool same(WatchedList& watched, PyObject* present);
   static void drop(WatchedList& watched);
+
+  // Borrowed from the interpreter, which outlives the pool; and names, owned.
+  PyObject* sys_names_ = nullptr;
+  PyObject* path_name_ = nullptr;
+  PyObject* argv_name_ = nullptr;
+  PyObject* warnings_name_ = nullptr;
+  PyObject* filters_name_ = nullptr;
+  PyObject* managers_name_ = nullptr;
 
   WatchedList path_;
   WatchedList argv_;

@@ -88,7 +88,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
                                 "arena_size", "spin_ns",  "argv",
                                 "env",        "guardian", "config",
                                 "spawn",      "name",     "fds",
-                                "number",     "context",  nullptr};
+                                "number",     "number_lasts", "context", nullptr};
   unsigned int workers = 0;
   unsigned int cpus = 0;
   unsigned long long max_tasks = 0;
@@ -104,11 +104,12 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   const char* name = nullptr;
   PyObject* fds = nullptr;
   PyObject* number = nullptr;
+  PyObject* number_lasts = nullptr;
   PyObject* context = nullptr;
   if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKOOy#y#psO!OO:_open", const_cast<char**>(names), &workers, &cpus,
+          args, kwargs, "$IIKKKOOy#y#psO!OOO:_open", const_cast<char**>(names), &workers, &cpus,
           &max_tasks, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size, &config,
-          &config_size, &spawn, &name, &PyList_Type, &fds, &number, &context)) {
+          &config_size, &spawn, &name, &PyList_Type, &fds, &number, &number_lasts, &context)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -141,8 +142,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (!opened) return nullptr;
   self->generation = state->generation;
   self->number = Py_NewRef(number);
+  self->number_lasts = Py_NewRef(number_lasts);
+  self->numbers = new NumberCache;
   self->context = Py_NewRef(context);
   self->watch = new ContextWatch;
+  if (!self->watch->prepare()) return nullptr;
   return make_completions(*state, *self->supervisor);
 }
 
@@ -310,14 +314,22 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
   const PoolObject* self = cast(object);
   Py_VISIT(Py_TYPE(object));
   Py_VISIT(self->number);
+  Py_VISIT(self->number_lasts);
   Py_VISIT(self->context);
   Py_VISIT(self->dispatcher);
+  if (self->numbers != nullptr) {
+    for (const NumberCache::Entry& entry : self->numbers->entries) Py_VISIT(entry.function);
+  }
   return self->watch != nullptr ? self->watch->traverse(visit, arg) : 0;
 }
 
 int clear(PyObject* object) {
   PoolObject* self = cast(object);
   Py_CLEAR(self->number);
+  Py_CLEAR(self->number_lasts);
+  if (self->numbers != nullptr) {
+    for (NumberCache::Entry& entry : self->numbers->entries) Py_CLEAR(entry.function);
+  }
   Py_CLEAR(self->context);
   Py_CLEAR(self->dispatcher);
   if (self->watch != nullptr) self->watch->clear();
@@ -331,6 +343,7 @@ void dealloc(PyObject* object) {
   if (self->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
   clear(object);
   delete self->watch;
+  delete self->numbers;
   if (self->supervisor != nullptr) {
     const ModuleState* state = state_of(type);
     if (is_ours(state, self->generation)) {
@@ -383,10 +396,21 @@ PyType_Spec spec = {"owngil._core.PoolBase", sizeof(PoolObject), 0,
 
 }  // namespace
 
-std::uint32_t function_number(const PoolObject& pool, PyObject* function) {
+std::uint32_t function_number(PoolObject& pool, PyObject* function) {
+  NumberCache::Entry& cached = pool.numbers->entry(function);
+  if (cached.function == function) return cached.number;
   const Ref number = Ref::steal(PyObject_CallOneArg(pool.number, function));
   if (!number) return 0;
-  return static_cast<std::uint32_t>(PyLong_AsUnsignedLong(number.get()));
+  const auto value = static_cast<std::uint32_t>(PyLong_AsUnsignedLong(number.get()));
+  if (PyFunction_Check(function) || PyCFunction_CheckExact(function)) {
+    const Ref lasts = Ref::steal(PyObject_CallOneArg(pool.number_lasts, function));
+    if (!lasts) return 0;
+    if (lasts.get() == Py_True) {
+      cached.number = value;
+      Py_XSETREF(cached.function, Py_NewRef(function));
+    }
+  }
+  return value;
 }
 
 bool refresh_context(const ModuleState& state, PoolObject& pool) {

@@ -10,11 +10,32 @@
 #include "python/binding/module_state.hpp"
 #include "workers/byte_buffer.hpp"
 
+#include <array>
+#include <cstdint>
+
 namespace owngil::binding {
+
+// The numbers of the functions that were submitted last, as far as those can never change: of
+// functions that workers import. Keeps them alive, so that no address is used again.
+struct NumberCache {
+  struct Entry {
+    PyObject* function = nullptr;
+    std::uint32_t number = 0;
+  };
+
+  Entry& entry(const PyObject* function) {
+    // Objects are 16 bytes apart at least, functions much more.
+    return entries[(reinterpret_cast<std::uintptr_t>(function) >> 5) % entries.size()];
+  }
+
+  std::array<Entry, 16> entries{};
+};
 
 struct PoolObject {
   PyObject_HEAD runtime::Supervisor* supervisor;  // nullptr until _open
-  PyObject* number;                               // (function) -> number of its blob
+  PyObject* number;        // (function) -> number of its blob
+  PyObject* number_lasts;  // (function) -> whether that number holds as long as the function
+  NumberCache* numbers;
   PyObject* context;                              // () -> number of the present context's blob
   PyObject* dispatcher;                           // owngil._dispatcher.Dispatcher
   PyObject* weakrefs;
@@ -24,7 +45,7 @@ struct PoolObject {
 };
 
 // The number of `function`'s blob; 0: an exception is set.
-std::uint32_t function_number(const PoolObject& pool, PyObject* function);
+std::uint32_t function_number(PoolObject& pool, PyObject* function);
 
 // Brings pool.context_number up to date. False: an exception is set.
 bool refresh_context(const ModuleState& state, PoolObject& pool);

@@ -34,6 +34,7 @@ class PoolBase:
         name: str,
         fds: list[int],
         number: Callable[[Any], int],
+        number_lasts: Callable[[Any], bool],
         context: Callable[[], int],
     ) -> Completions: ...
     def _set_dispatcher(self, dispatcher: object, /) -> None: ...

@@ -60,6 +60,11 @@ class FunctionTable:
                 return entry.number
         return self._number_anew(function)
 
+    def lasts(self, function: Callable[..., Any]) -> bool:
+        """Whether its present number holds as long as the function lives."""
+        entry = self._entries.get(id(function))
+        return entry is not None and entry.captures is None and id(function) not in self._held
+
     def close(self) -> None:
         """Forgets everything, and drops nothing: the blobs go with the pool."""
         with self._lock:

@@ -140,6 +140,7 @@ class Pool(_core.PoolBase, Executor):
             name=self._name,
             fds=self._initargs_fds,
             number=self._functions.number,
+            number_lasts=self._functions.lasts,
             context=lambda: _capture(weak),
         )
         self._dispatcher = Dispatcher(completions, self._name)

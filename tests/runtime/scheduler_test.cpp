@@ -17,6 +17,7 @@ namespace {
 
 constexpr auto kAwake = [](Rank) { return false; };
 constexpr auto kAsleep = [](Rank) { return true; };
+constexpr auto kBrief = [](Rank) { return std::uint64_t{0}; };
 
 Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
   Scheduler scheduler(workers, cpus);
@@ -26,44 +27,44 @@ Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
 
 TEST(Scheduler, GivesEveryTaskOfASequentialCallerToTheSameWorker) {
   Scheduler scheduler = with_workers(4, 4);
-  const auto first = scheduler.assign(kAwake);
+  const auto first = scheduler.assign(kAwake, kBrief);
   ASSERT_TRUE(first);
   scheduler.completed(*first, 100);
   for (int i = 0; i < 10; ++i) {
-    EXPECT_EQ(scheduler.assign(kAwake), first);
+    EXPECT_EQ(scheduler.assign(kAwake, kBrief), first);
     scheduler.completed(*first, 100);
   }
 }
 
 TEST(Scheduler, ChoosesTheMostRecentlyIdleWorker) {
   Scheduler scheduler = with_workers(3, 4);
-  const auto a = scheduler.assign(kAwake);
-  const auto b = scheduler.assign(kAwake);
-  const auto c = scheduler.assign(kAwake);
+  const auto a = scheduler.assign(kAwake, kBrief);
+  const auto b = scheduler.assign(kAwake, kBrief);
+  const auto c = scheduler.assign(kAwake, kBrief);
   scheduler.completed(*b, 100);
   scheduler.completed(*c, 100);
   scheduler.completed(*a, 100);
-  EXPECT_EQ(scheduler.assign(kAwake), a);
-  EXPECT_EQ(scheduler.assign(kAwake), c);
-  EXPECT_EQ(scheduler.assign(kAwake), b);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), a);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), c);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), b);
 }
 
 TEST(Scheduler, LetsATaskWaitWhenEveryRingIsAsDeepAsItMayBe) {
   Scheduler scheduler = with_workers(2, 2);
   const std::uint32_t depth = scheduler.depth();
-  for (std::uint32_t i = 0; i < 2 * depth; ++i) EXPECT_TRUE(scheduler.assign(kAwake));
-  EXPECT_FALSE(scheduler.assign(kAwake));
+  for (std::uint32_t i = 0; i < 2 * depth; ++i) EXPECT_TRUE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.assign(kAwake, kBrief));
   EXPECT_EQ(scheduler.outstanding(0), depth);
   EXPECT_EQ(scheduler.outstanding(1), depth);
 }
 
 TEST(Scheduler, KeepsRingsShallowForLongTasksAndDeepForShortOnes) {
   Scheduler scheduler = with_workers(1, 2);
-  static_cast<void>(scheduler.assign(kAwake));
+  static_cast<void>(scheduler.assign(kAwake, kBrief));
   scheduler.completed(0, 10'000'000);
   EXPECT_EQ(scheduler.depth(), 2U);
   for (int i = 0; i < 200; ++i) {
-    static_cast<void>(scheduler.assign(kAwake));
+    static_cast<void>(scheduler.assign(kAwake, kBrief));
     scheduler.completed(0, 300);
   }
   EXPECT_GT(scheduler.depth(), 100U);
@@ -72,31 +73,39 @@ TEST(Scheduler, KeepsRingsShallowForLongTasksAndDeepForShortOnes) {
 TEST(Scheduler, BelievesInALongTaskAtOnce) {
   Scheduler scheduler = with_workers(1, 2);
   for (int i = 0; i < 50; ++i) {
-    static_cast<void>(scheduler.assign(kAwake));
+    static_cast<void>(scheduler.assign(kAwake, kBrief));
     scheduler.completed(0, 300);
   }
-  static_cast<void>(scheduler.assign(kAwake));
+  static_cast<void>(scheduler.assign(kAwake, kBrief));
   scheduler.completed(0, 50'000'000);
   EXPECT_EQ(scheduler.depth(), 2U);
 }
 
 TEST(Scheduler, QueuesTinyTasksRatherThanWakeASleepingWorker) {
   Scheduler scheduler = with_workers(2, 4);
-  const auto first = scheduler.assign(kAwake);
+  const auto first = scheduler.assign(kAwake, kBrief);
   scheduler.completed(*first, 300);
-  ASSERT_EQ(scheduler.assign(kAsleep), first);
-  EXPECT_EQ(scheduler.assign(kAsleep), first);
+  ASSERT_EQ(scheduler.assign(kAsleep, kBrief), first);
+  EXPECT_EQ(scheduler.assign(kAsleep, kBrief), first);
+}
+
+TEST(Scheduler, WakesASleepingWorkerRatherThanQueueBehindALongTask) {
+  Scheduler scheduler = with_workers(2, 4);
+  const auto first = scheduler.assign(kAwake, kBrief);
+  scheduler.completed(*first, 300);
+  ASSERT_EQ(scheduler.assign(kAwake, kBrief), first);
+  EXPECT_NE(scheduler.assign(kAsleep, [](Rank) { return std::uint64_t{1'000'000}; }), first);
 }
 
 TEST(Scheduler, WakesASleepingWorkerForTasksOfUnknownLength) {
   Scheduler scheduler = with_workers(2, 4);
-  const auto first = scheduler.assign(kAsleep);
-  EXPECT_NE(scheduler.assign(kAsleep), first);
+  const auto first = scheduler.assign(kAsleep, kBrief);
+  EXPECT_NE(scheduler.assign(kAsleep, kBrief), first);
 }
 
 TEST(Scheduler, NamesAVictimOnceATaskIsStuckBehindALongOne) {
   Scheduler scheduler = with_workers(2, 2);
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
   scheduler.completed(1, 1'000);
   scheduler.completed(1, 1'000);
   EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1'000}; }));
@@ -105,7 +114,7 @@ TEST(Scheduler, NamesAVictimOnceATaskIsStuckBehindALongOne) {
 
 TEST(Scheduler, NamesNoVictimWhileEveryWorkerIsBusy) {
   Scheduler scheduler = with_workers(2, 2);
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
   EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1} << 40; }));
 }
 
@@ -113,21 +122,21 @@ TEST(Scheduler, GivesNothingToAClosedWorker) {
   Scheduler scheduler = with_workers(2, 2);
   scheduler.close(0);
   for (std::uint32_t i = 0; i < scheduler.depth(); ++i) {
-    EXPECT_EQ(scheduler.assign(kAwake), Rank{1});
+    EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
   }
-  EXPECT_FALSE(scheduler.assign(kAwake));
+  EXPECT_FALSE(scheduler.assign(kAwake, kBrief));
 }
 
 TEST(Scheduler, LetsNobodySpinOnASingleCpu) {
   Scheduler scheduler = with_workers(1, 1);
-  static_cast<void>(scheduler.assign(kAwake));
+  static_cast<void>(scheduler.assign(kAwake, kBrief));
   EXPECT_FALSE(scheduler.may_spin(0));
   EXPECT_FALSE(scheduler.caller_may_spin());
 }
 
 TEST(Scheduler, LetsALoneCallerSpinWithOneWorkerWhenWorkersEqualCpus) {
   Scheduler scheduler = with_workers(2, 2);
-  const auto worker = scheduler.assign(kAwake);
+  const auto worker = scheduler.assign(kAwake, kBrief);
   EXPECT_TRUE(scheduler.may_spin(*worker));
   EXPECT_TRUE(scheduler.caller_may_spin());
 }
@@ -218,22 +227,22 @@ class Model {
 
   void settle() {
     const auto maybe_asleep = [this](Rank) { return random_() % 2 == 0; };
+    const auto running = [this](Rank rank) { return now_ - workers_[rank].begun; };
     while (!backlog_.empty()) {
-      const auto rank = scheduler_.assign(maybe_asleep);
+      const auto rank = scheduler_.assign(maybe_asleep, running);
       if (!rank) break;
       workers_[*rank].ring.push_back(backlog_.front());
       backlog_.pop_front();
       begin(*rank);
     }
     if (!backlog_.empty()) return;
-    const auto running = [this](Rank rank) { return now_ - workers_[rank].begun; };
     while (const auto victim = scheduler_.victim(running)) {
       ModelWorker& worker = workers_[*victim];
       ASSERT_FALSE(worker.ring.empty());
       const std::uint64_t task = worker.ring.front();
       worker.ring.pop_front();
       scheduler_.withdrawn(*victim);
-      const auto rank = scheduler_.assign(kAwake);
+      const auto rank = scheduler_.assign_to_idle();
       ASSERT_TRUE(rank);
       workers_[*rank].ring.push_back(task);
       begin(*rank);

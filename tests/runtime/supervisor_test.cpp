@@ -194,6 +194,17 @@ TEST_F(SupervisorTest, TakesATaskBackFromBehindALongOneWhenAnotherWorkerIsIdle) 
   EXPECT_EQ(ending(held), Ending::returned);
 }
 
+TEST_F(SupervisorTest, SendsElsewhereWhenTheRingBehindALongTaskIsFullOfTasksTakenBack) {
+  open(2);
+  Task& held = submit("hold");
+  for (int i = 0; i < 2'000; ++i) {
+    Task& task = submit("echo");
+    ASSERT_EQ(ending(task), Ending::returned);
+  }
+  world_.open();
+  EXPECT_EQ(ending(held), Ending::returned);
+}
+
 TEST_F(SupervisorTest, CompletesWatchedTasksWithNobodyWaiting) {
   open(2);
   std::vector<Task*> tasks;
