@@ -9,10 +9,10 @@
 //   M2  A segment is a task: it is assigned, taken back and completed like a call.
 #pragma once
 
+#include "runtime/growing_bytes.hpp"
 #include "runtime/task.hpp"
 
 #include <cstdint>
-#include <vector>
 
 namespace owngil::runtime {
 
@@ -30,10 +30,10 @@ struct Segment : Task {
 struct MapJob {
   std::uint32_t function{0};
   std::uint32_t context{0};
-  std::uint32_t chunk_size{0};   // items of a segment; 0: by measured duration
-  std::vector<std::byte> items;  // ItemHeader and bytes, one after the other
-  std::uint64_t added{0};        // items in `items`
-  std::uint64_t cut{0};          // items that are in segments
+  std::uint32_t chunk_size{0};  // items of a segment; 0: by measured duration
+  GrowingBytes items;           // ItemHeader and bytes, one after the other
+  std::uint64_t added{0};       // items in `items`
+  std::uint64_t cut{0};         // items that are in segments
   std::size_t cut_offset{0};
   std::uint64_t item_ns{0};  // measured; 0: not yet
   Segment* first{nullptr};   // the oldest segment that was not consumed

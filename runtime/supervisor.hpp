@@ -236,7 +236,7 @@ class Supervisor {
   bool closing_ = false;
   bool ended_ = false;
   bool timer_armed_ = false;
-  bool look_closely_ = false;  // time has passed: is a task stuck behind a long one?
+  bool look_closely_ = false;       // time has passed: is a task stuck behind a long one?
   bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered
   Waiter* waiters_ = nullptr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Collect, complete: from a worker's result ring to a task's outcome. What a worker wrote is
 // checked here (I3), on a private copy.
-#include "ipc/clock.hpp"
+#include "runtime/growing_bytes.hpp"
 #include "runtime/supervisor.hpp"
 
 #include <algorithm>
@@ -22,38 +22,6 @@ HeapBytes heap_copy(const std::byte* data, std::size_t size) {
   std::memcpy(copy, data, size);
   return {copy, size};
 }
-
-// A growing private copy of a chunk's results.
-class ItemSink {
- public:
-  ItemSink() = default;
-  ItemSink(const ItemSink&) = delete;
-  ItemSink& operator=(const ItemSink&) = delete;
-  ~ItemSink() { std::free(data_); }
-
-  std::byte* extend(std::size_t size) {
-    if (capacity_ - size_ < size) {
-      const std::size_t wanted = std::max({capacity_ * 2, size_ + size, std::size_t{4096}});
-      auto* grown = static_cast<std::byte*>(std::realloc(data_, wanted));
-      if (grown == nullptr) throw std::bad_alloc();
-      data_ = grown;
-      capacity_ = wanted;
-    }
-    size_ += size;
-    return data_ + size_ - size;
-  }
-
-  HeapBytes take() {
-    const HeapBytes bytes{data_, size_};
-    data_ = nullptr;
-    return bytes;
-  }
-
- private:
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-  std::size_t capacity_ = 0;
-};
 
 }  // namespace
 
@@ -128,8 +96,7 @@ std::optional<Ending> Supervisor::take_outcome(WorkerLink& link, const ipc::Resu
     case ipc::Status::raised:
       if (!take_payload(link, slot, task)) return {};
       return Ending::raised;
-    case ipc::Status::chunk:
-      break;
+    case ipc::Status::chunk: break;
   }
   if (slot.status != ipc::Status::chunk || task.kind != ipc::TaskKind::chunk) return {};
   if (slot.count != static_cast<Segment&>(task).count || slot.where != ipc::Where::block) return {};
@@ -181,7 +148,7 @@ bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Tas
 bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count,
                             HeapBytes& items) {
   const std::uint64_t all = count;
-  ItemSink sink;
+  GrowingBytes sink;
   std::vector<std::uint64_t> blocks;
   ipc::BlockRef block = head;
   while (true) {

@@ -136,8 +136,10 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
   if (current.state == ipc::WorkerState::mismatch) {
-    break_pool({}, "the owngil package was replaced while the program ran, and its workers are of another "
-                    "build: restart the program");
+    break_pool(
+        {},
+        "the owngil package was replaced while the program ran, and its workers are of another "
+        "build: restart the program");
   } else if (link->initializing && current.task == kInitializerTask) {
     break_pool({}, "a worker died in its initializer");
   } else if (current.state == ipc::WorkerState::none) {

@@ -104,7 +104,7 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
     job.items.clear();
     job.cut_offset = 0;
   }
-  job.items.insert(job.items.end(), items.begin(), items.end());
+  std::memcpy(job.items.extend(items.size()), items.data(), items.size());
   job.added += count;
   if (!job.counted) {
     job.counted = true;
@@ -120,9 +120,8 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
 
 void Supervisor::dispatch() {
   while (Task* task = backlog_.front()) {
-    const auto rank = scheduler_.assign(
-        [this](Rank r) { return links_[r]->end().is_asleep(); },
-        [this](Rank r) { return running_ns(r, ipc::now_ns()); });
+    const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); },
+                                        [this](Rank r) { return running_ns(r, ipc::now_ns()); });
     if (!rank) break;
     if (task->place == Task::Place::anchor) {
       auto& job = *static_cast<MapJob*>(task->watcher);

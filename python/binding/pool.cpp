@@ -7,11 +7,11 @@
 #include "python/binding/waiting.hpp"
 #include "workers/codec.hpp"
 
-#include <structmember.h>
+#include <boost/system/system_error.hpp>
 
+#include <structmember.h>
 #include <sys/resource.h>
 
-#include <boost/system/system_error.hpp>
 #include <new>
 #include <string>
 #include <system_error>
@@ -84,11 +84,12 @@ bool strings_of(PyObject* sequence, std::vector<std::string>& out) {
 PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   ModuleState* state = state_of(Py_TYPE(object));
   if (state == nullptr) return nullptr;
-  static const char* names[] = {"workers",    "cpus",     "max_tasks_per_child",
-                                "arena_size", "spin_ns",  "argv",
-                                "env",        "guardian", "config",
-                                "spawn",      "name",     "fds",
-                                "number",     "number_lasts", "context", nullptr};
+  static const char* names[] = {"workers",    "cpus",         "max_tasks_per_child",
+                                "arena_size", "spin_ns",      "argv",
+                                "env",        "guardian",     "config",
+                                "spawn",      "name",         "fds",
+                                "number",     "number_lasts", "context",
+                                nullptr};
   unsigned int workers = 0;
   unsigned int cpus = 0;
   unsigned long long max_tasks = 0;
@@ -269,18 +270,20 @@ PyObject* shutdown(PyObject* object, PyObject* cancel) {
 
 PyObject* wait_ended(PyObject* object, PyObject*) {
   const PoolObject* self = cast(object);
-  if (self->supervisor == nullptr || !is_ours(state_of(Py_TYPE(object)), self->generation)) {
-    Py_RETURN_NONE;
-  }
+  const ModuleState* state = state_of(Py_TYPE(object));
+  if (self->supervisor == nullptr || !is_ours(state, self->generation)) Py_RETURN_NONE;
   while (true) {
     runtime::WaitEnd end;
     {
       const WithoutGil without_gil;
       end = self->supervisor->wait_ended(ipc::kForever);
     }
-    if (end == runtime::WaitEnd::ready) Py_RETURN_NONE;
+    if (end == runtime::WaitEnd::ready) break;
     if (PyErr_CheckSignals() < 0) return nullptr;
   }
+  // A program that submits once and ends must see them, too.
+  if (!give_notes(*state)) return nullptr;
+  Py_RETURN_NONE;
 }
 
 PyObject* is_broken(PyObject* object, PyObject*) {

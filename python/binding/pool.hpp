@@ -33,11 +33,11 @@ struct NumberCache {
 
 struct PoolObject {
   PyObject_HEAD runtime::Supervisor* supervisor;  // nullptr until _open
-  PyObject* number;        // (function) -> number of its blob
+  PyObject* number;                               // (function) -> number of its blob
   PyObject* number_lasts;  // (function) -> whether that number holds as long as the function
   NumberCache* numbers;
-  PyObject* context;                              // () -> number of the present context's blob
-  PyObject* dispatcher;                           // owngil._dispatcher.Dispatcher
+  PyObject* context;     // () -> number of the present context's blob
+  PyObject* dispatcher;  // owngil._dispatcher.Dispatcher
   PyObject* weakrefs;
   ContextWatch* watch;
   std::uint32_t context_number;

@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _worker
 from ._cpus import usable_cpus
 from ._pool import Pool, _next_name
 from ._worker import Identity, of_threads
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["ThreadPool"]
 
 T = TypeVar("T")
-
-_current = threading.local()  # .identity while a task runs
-_worker.of_thread = lambda: getattr(_current, "identity", None)
 
 
 class ThreadPool(Pool):
@@ -76,7 +72,6 @@ class ThreadPool(Pool):
         begun = time.monotonic_ns()
         with self._lock:
             self._running += 1
-        _current.identity = _worker.Identity(rank, os.getpid(), "thread", self._name)
         try:
             return fn(*args, **kwargs)
         finally:

@@ -38,8 +38,6 @@ class Identity:
 
 _identity: Identity | None = None
 
-# What owngil._threads knows of the calling thread, once there is a pool of threads.
-of_thread: Callable[[], Identity | None] = lambda: None
 # Of threads that run a task of a pool with kind="thread".
 of_threads: dict[int, Identity] = {}
 

@@ -57,6 +57,16 @@ def test_a_task_sees_the_working_directory_as_it_was_at_submit(
         assert [Path(future.result()).name for future in futures] == ["a", "b", "a", "c"]
 
 
+def test_a_working_directory_that_is_gone_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with owngil.Pool(1) as pool:
+        assert pool.submit(tasks.echo, 1).result() == 1
+
+
 def test_argv_is_the_users(pool: owngil.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pool.submit(_argv).result() == sys.argv
     monkeypatch.setattr(sys, "argv", ["program", "--flag", "\udcff"])

@@ -206,6 +206,19 @@ def test_a_notebook_executes_cells_in_a_module_that_is_called_main() -> None:
     assert scripts.run_code(source).lines == ["20", "30", "True"]
 
 
+def test_a_task_that_uses_the_programs_own_pool_is_refused_and_does_not_hang() -> None:
+    source = """
+        import owngil
+        pool = owngil.Pool(1)
+        def task(): return pool.submit(pow, 2, 3).result()
+        try: print(pool.submit(task).result(timeout=30))
+        except TimeoutError: print("hangs")
+        except Exception as error: print("refused")
+        print(pool.submit(pow, 2, 3).result())
+    """
+    assert scripts.run_code(source).lines == ["refused", "8"]
+
+
 def test_names_of_main_do_not_leak_into_later_tasks() -> None:
     source = """
         import owngil

@@ -7,6 +7,7 @@ import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,40 @@ def test_preloaded_modules_are_there_before_the_first_task() -> None:
     with owngil.Pool(1, preload=("colorsys", "wave")) as pool:
         assert pool.submit(tasks.is_imported, "colorsys").result()
         assert pool.submit(tasks.is_imported, "wave").result()
+
+
+def test_a_preload_that_leaves_a_thread_behind_is_named_and_its_workers_are_spawned(
+    tmp_path: Path,
+) -> None:
+    """A process with threads must not be forked."""
+    (tmp_path / "leaves_a_thread.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
+    )
+    source = """
+        import sys, owngil
+        sys.path.insert(0, sys.argv[1])
+        with owngil.Pool(1, preload=["leaves_a_thread"]) as pool:
+            print(pool.submit(pow, 2, 3).result())
+    """
+    done = scripts.run_code(source, str(tmp_path), quiet=False)
+    assert done.lines == ["8"]
+    assert "leaves_a_thread" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_preload_that_cannot_be_imported_is_named_and_stops_nobody_else() -> None:
+    source = """
+        import owngil
+        try:
+            with owngil.Pool(1, preload=["no_such_module"]) as pool:
+                print(pool.submit(pow, 2, 3).result())
+        except Exception as error: print(type(error).__name__, error)
+        with owngil.Pool(1) as pool: print(pool.submit(pow, 2, 3).result())
+    """
+    done = scripts.run_code(source, quiet=False)
+    assert "no_such_module" in done.out + done.err
+    assert done.lines[-1] == "8"
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])

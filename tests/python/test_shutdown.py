@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
 import tasks
 
 import owngil
-from harness import processes
+from harness import leaks, processes
 from harness.conditions import wait_until
 from harness.gate import Gate
 
@@ -141,6 +142,27 @@ def test_a_pool_can_be_shut_down_from_a_callback(gate: Gate) -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError):
         pool.submit(tasks.echo, 1)
+
+
+def test_a_callback_may_shut_the_pool_down_and_wait() -> None:
+    pool = owngil.Pool(1)
+    ended = threading.Event()
+
+    def shut_down(_: object) -> None:
+        pool.shutdown()
+        ended.set()
+
+    pool.submit(tasks.echo, 1).add_done_callback(shut_down)
+    assert ended.wait(30)
+    pool.shutdown()
+
+
+def test_the_templates_of_former_pools_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        monkeypatch.setenv("OWNGIL_TEST_WORD", str(number))
+        with owngil.Pool(1) as pool:
+            assert pool.submit(tasks.environment, "OWNGIL_TEST_WORD").result() == str(number)
+    wait_until(lambda: len(leaks.take_stock().templates) <= 6)
 
 
 def test_many_pools_can_be_made_one_after_the_other() -> None:

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Bytes on the heap that grow at the end. Large ones grow by remapping, not by copying.
+//
+// Lifetime: owns them until take(). Pointers into it hold until it grows.
+// Not: initialised. std::bad_alloc: no memory, nothing has changed.
+#pragma once
+
+#include "runtime/task.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace owngil::runtime {
+
+class GrowingBytes {
+ public:
+  GrowingBytes() = default;
+  GrowingBytes(const GrowingBytes&) = delete;
+  GrowingBytes& operator=(const GrowingBytes&) = delete;
+  ~GrowingBytes() { std::free(data_); }
+
+  const std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  void clear() { size_ = 0; }
+
+  // The first of `size` more bytes.
+  std::byte* extend(std::size_t size) {
+    if (capacity_ - size_ < size) {
+      const std::size_t wanted = std::max({capacity_ * 2, size_ + size, std::size_t{4096}});
+      auto* grown = static_cast<std::byte*>(std::realloc(data_, wanted));
+      if (grown == nullptr) throw std::bad_alloc();
+      data_ = grown;
+      capacity_ = wanted;
+    }
+    size_ += size;
+    return data_ + size_ - size;
+  }
+
+  // Gives them away; whoever has them frees them.
+  HeapBytes take() {
+    const HeapBytes bytes{data_, size_};
+    data_ = nullptr;
+    size_ = capacity_ = 0;
+    return bytes;
+  }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace owngil::runtime
