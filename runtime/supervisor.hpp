@@ -204,6 +204,7 @@ class Supervisor {
   void replace(Rank rank, std::uint64_t generation);
   void break_pool(std::vector<std::byte> failure, std::string reason);
   void fail_everything();
+  void empty_backlog(Ending ending);
   void maybe_stop();
   void maybe_ended();
 

@@ -259,6 +259,21 @@ void Supervisor::break_pool(std::vector<std::byte> failure, std::string reason) 
   broken_.store(true, std::memory_order_release);
 }
 
+// Ends all that waits; of a map, what was not cut yet becomes one segment.
+void Supervisor::empty_backlog(Ending ending) {
+  while (Task* task = backlog_.front()) {
+    backlog_.remove(*task);
+    if (task->place == Task::Place::anchor) {
+      auto& job = *static_cast<MapJob*>(task->watcher);
+      job.queued = false;
+      job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
+      task = &cut_segment(job, job.chunk_size);
+    }
+    free_payload(*task);
+    complete(*task, ending);
+  }
+}
+
 void Supervisor::fail_everything() {
   purged_ = true;
   for (const auto& link : links_) {
@@ -270,17 +285,7 @@ void Supervisor::fail_everything() {
     }
     launcher_->kill(link->key);
   }
-  while (Task* task = backlog_.front()) {
-    backlog_.remove(*task);
-    if (task->place == Task::Place::anchor) {
-      auto& job = *static_cast<MapJob*>(task->watcher);
-      job.queued = false;
-      job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
-      task = &cut_segment(job, job.chunk_size);
-    }
-    free_payload(*task);
-    complete(*task, Ending::broken);
-  }
+  empty_backlog(Ending::broken);
   maybe_ended();
 }
 
@@ -294,17 +299,7 @@ void Supervisor::shutdown(bool cancel_waiting) {
         backlog_.push_front(*task);
       }
     }
-    while (Task* task = backlog_.front()) {
-      backlog_.remove(*task);
-      if (task->place == Task::Place::anchor) {
-        auto& job = *static_cast<MapJob*>(task->watcher);
-        job.queued = false;
-        job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
-        task = &cut_segment(job, job.chunk_size);
-      }
-      free_payload(*task);
-      complete(*task, Ending::cancelled);
-    }
+    empty_backlog(Ending::cancelled);
   }
   settle();
   maybe_ended();

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["apply", "capture", "pending", "settle", "watched"]
 
 # Set for each worker by the pool; the user's value counts only once it changes.
-_THREAD_LIMITS = (
+THREAD_LIMITS = (
     "BLIS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
@@ -103,11 +103,11 @@ def settle() -> None:
 
 def _apply_environment(environment: dict[str, str]) -> None:
     global _limits
-    limits = {name: environment.get(name) for name in _THREAD_LIMITS}
-    for name in _THREAD_LIMITS:
+    limits = {name: environment.get(name) for name in THREAD_LIMITS}
+    for name in THREAD_LIMITS:
         environment.pop(name, None)
     present = dict(os.environ)
-    for name in _THREAD_LIMITS:
+    for name in THREAD_LIMITS:
         present.pop(name, None)
     if environment != present:
         for name in present.keys() - environment.keys():

@@ -40,16 +40,6 @@ _SPIN_NS = 100_000
 _ARENA_SIZE = 1 << 36
 _SMALLEST_ARENA = 1 << 24
 
-_THREAD_LIMITS = (
-    "BLIS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _counter = 0
 
@@ -110,12 +100,14 @@ class Pool(_core.PoolBase, Executor):
         self._initargs_fds = []
         self._initargs = initargs  # a lock's name in the system goes away with it
         limit = str(threads_per_worker or max(1, cpus // workers))
-        from . import _context  # noqa: F401 - while there still are descriptors to read it with
+        from ._context import (
+            THREAD_LIMITS,
+        )  # now: there may be no descriptors left to read it later
 
         argv, env, guardian, config = launch_spec(
             "worker" if start == "spawn" else "template",
             preload=preload,
-            environ={variable: limit for variable in _THREAD_LIMITS if variable not in os.environ},
+            environ={variable: limit for variable in THREAD_LIMITS if variable not in os.environ},
         )
         self._functions = FunctionTable(self._add_blob, self._drop_blob)
         self._context_number = 0
@@ -175,6 +167,17 @@ class Pool(_core.PoolBase, Executor):
             if given not in allowed:
                 raise ValueError(f"{label} must be one of {', '.join(allowed)}, not {given!r}")
 
+    @staticmethod
+    def _check_map(fn: Any, chunksize: int | None, buffersize: Any) -> None:
+        if not callable(fn):
+            raise TypeError(f"map() takes a callable, not {fn!r}")
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+
     def map(
         self,
         fn: Callable[..., T],
@@ -194,14 +197,7 @@ class Pool(_core.PoolBase, Executor):
         death fails the one item that it was at. `close()`, or letting the iterator go, cancels
         what has not begun.
         """
-        if not callable(fn):
-            raise TypeError(f"map() takes a callable, not {fn!r}")
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
+        self._check_map(fn, chunksize, buffersize)
         return self._map(fn, iterables, timeout, chunksize or 0, buffersize or 0)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -97,14 +97,7 @@ class ThreadPool(Pool):
         chunksize: int | None = None,
         buffersize: int | None = None,
     ) -> Iterator[T]:
-        if not callable(fn):
-            raise TypeError(f"map() takes a callable, not {fn!r}")
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
+        self._check_map(fn, chunksize, buffersize)
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables, strict=False)
         ahead = deque(self.submit(fn, *item) for item in islice(items, buffersize))
