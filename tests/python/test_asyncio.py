@@ -76,6 +76,7 @@ def test_cancelling_an_await_cancels_the_waiting_task(pool: owngil.Pool, gate: G
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        await asyncio.sleep(0)  # only now does asyncio pass the cancellation on
         gate.open()
         await asyncio.gather(*held)
 
