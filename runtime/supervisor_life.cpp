@@ -294,7 +294,9 @@ void Supervisor::shutdown(bool cancel_waiting) {
   closing_ = true;
   if (cancel_waiting) {
     for (const auto& link : links_) {
-      while (Task* task = link ? link->take_back_any() : nullptr) {
+      // As in the standard pool, what a worker has been given to run next is not cancelled, though
+      // it may still be starting.
+      while (Task* task = link ? link->take_back_any(WorkerLink::Spare::oldest) : nullptr) {
         took_back(*link, *task);
         backlog_.push_front(*task);
       }

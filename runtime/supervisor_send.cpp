@@ -250,7 +250,7 @@ void Supervisor::move_queued() {
   while (const auto victim =
              scheduler_.victim([this, now](Rank rank) { return running_ns(rank, now); })) {
     WorkerLink& link = *links_[*victim];
-    Task* task = link.take_back_any();
+    Task* task = link.take_back_any(WorkerLink::Spare::nothing);
     if (task == nullptr) break;
     took_back(link, *task);
     const auto rank = scheduler_.assign_to_idle();

@@ -54,10 +54,11 @@ void WorkerLink::publish(Task* answered_by) {
   }
 }
 
-Task* WorkerLink::take_back_any() {
+Task* WorkerLink::take_back_any(Spare spare) {
+  const Task* spared = spare == Spare::oldest ? oldest() : nullptr;
   for (std::uint64_t position = oldest_; position < next_; ++position) {
     Task* task = in_flight_[position & kMask];
-    if (task != nullptr && take_back(*task)) return task;
+    if (task != nullptr && task != spared && take_back(*task)) return task;
   }
   return nullptr;
 }

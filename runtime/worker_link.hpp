@@ -42,7 +42,9 @@ class WorkerLink {
   ipc::TaskSlot& reserve() { return *end_.try_reserve_task(); }  // Requires: has_room
   void publish(Task* answered_by);  // the reserved slot; nullptr: there will be no answer
   // The oldest task that the worker has not claimed, taken out of its ring; nullptr: none.
-  Task* take_back_any();
+  // The oldest of all is the one that the worker will run next, or runs: it can be spared.
+  enum class Spare { nothing, oldest };
+  Task* take_back_any(Spare spare);
   bool take_back(Task& task);
 
   // --- results
