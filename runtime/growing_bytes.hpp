@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace owngil::runtime {
@@ -36,6 +37,12 @@ class GrowingBytes {
     }
     size_ += size;
     return data_ + size_ - size;
+  }
+
+  // Requires: size <= size().
+  void drop_front(std::size_t size) {
+    size_ -= size;
+    if (size_ != 0) std::memmove(data_, data_ + size, size_);
   }
 
   // Gives them away; whoever has them frees them.

@@ -27,6 +27,7 @@ std::uint64_t segment_items(const MapJob& job, std::uint32_t workers) {
 }
 
 Segment& cut_segment(MapJob& job, std::uint64_t items) {
+  items = std::min(items, job.added - job.cut);
   auto* segment = new Segment;
   segment->kind = ipc::TaskKind::chunk;
   segment->place = Task::Place::job;
@@ -51,6 +52,21 @@ Segment& cut_segment(MapJob& job, std::uint64_t items) {
 std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count) {
   for (; count > 0; --count) begin += item_bytes(job, begin);
   return begin;
+}
+
+void drop_done_items(MapJob& job) {
+  std::size_t needed = job.cut_offset;
+  for (const Segment* segment = job.first; segment != nullptr; segment = segment->following) {
+    if (!segment->is_complete()) needed = std::min(needed, segment->begin);
+  }
+  if (needed <= job.items.size() / 2) return;
+  job.items.drop_front(needed);
+  job.cut_offset -= needed;
+  for (Segment* segment = job.first; segment != nullptr; segment = segment->following) {
+    if (segment->is_complete()) continue;
+    segment->begin -= needed;
+    segment->end -= needed;
+  }
 }
 
 }  // namespace owngil::runtime

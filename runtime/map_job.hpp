@@ -66,4 +66,8 @@ Segment& cut_segment(MapJob& job, std::uint64_t items);
 // Skips `count` items from `begin`; returns where the next one starts.
 std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count);
 
+// Forgets the bytes of items that are done, once they are most of what is kept: a map without an
+// end must not keep them all.
+void drop_done_items(MapJob& job);
+
 }  // namespace owngil::runtime

@@ -99,11 +99,7 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
   const Lock lock(mutex_);
   if (closing_) return is_broken() ? Admission::broken : Admission::closed;
   if (count == 0) return Admission::admitted;
-  if (job.cut_offset == job.items.size() && job.live == 0) {
-    // All that was there is done: an endless map must not keep it.
-    job.items.clear();
-    job.cut_offset = 0;
-  }
+  drop_done_items(job);
   std::memcpy(job.items.extend(items.size()), items.data(), items.size());
   job.added += count;
   if (!job.counted) {
