@@ -120,7 +120,9 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
   const std::size_t size = failure.place == Task::Place::heap ? failure.heap.size : failure.size;
   std::vector<std::byte> bytes(data, data + size);
   if (failure.place == Task::Place::heap) std::free(failure.heap.data);
-  break_pool(std::move(bytes), "the initializer of a worker failed");
+  // The pool breaks once the worker has left in order: what it has logged is on its way.
+  link.failure = std::move(bytes);
+  scheduler_.close(link.rank);
   return true;
 }
 

@@ -140,6 +140,8 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
         {},
         "the owngil package was replaced while the program ran, and its workers are of another "
         "build: restart the program");
+  } else if (link->failure) {
+    break_pool(std::move(*link->failure), "the initializer of a worker failed");
   } else if (link->initializing && current.task == kInitializerTask) {
     break_pool({}, "a worker died in its initializer");
   } else if (current.state == ipc::WorkerState::none) {

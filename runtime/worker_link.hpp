@@ -71,7 +71,8 @@ class WorkerLink {
   const std::uint64_t launched_ns;
   // what the supervisor keeps beside
   LinkState state = LinkState::launching;
-  bool initializing = false;  // its initializer has not answered
+  bool initializing = false;                      // its initializer has not answered
+  std::optional<std::vector<std::byte>> failure;  // its initializer's; it is about to leave
   pid_t pid = 0;
   std::uint32_t outstanding = 0;
   std::uint32_t watched = 0;   // tasks outstanding whose completion somebody waits for

@@ -68,10 +68,14 @@ class Pool(_core.PoolBase, Executor):
     _initargs_fds: Sequence[int] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Pool:
-        if kwargs.get("kind") == "thread" and cls is Pool:
-            from ._threads import ThreadPool
+        if kwargs.get("kind") != "thread":
+            return super().__new__(cls)
+        from ._threads import ThreadPool
 
+        if cls is Pool:
             return super().__new__(ThreadPool)
+        if not issubclass(cls, ThreadPool):
+            cls = type(cls.__name__, (cls, ThreadPool), {})  # a user's own subclass
         return super().__new__(cls)
 
     def __init__(

@@ -93,3 +93,14 @@ def test_shutdown_with_cancel_futures_cancels_what_waits(pool: owngil.Pool) -> N
     assert all(future.result() for future in held)
     assert all(future.cancelled() for future in waiting)
     pool.shutdown()
+
+
+def test_a_subclass_of_the_users_runs_on_threads_too() -> None:
+    class Mine(owngil.Pool):
+        def twice(self, number: int) -> int:
+            return self.submit(lambda: 2 * number).result()
+
+    with Mine(1, kind="thread") as pool:
+        assert isinstance(pool, Mine)
+        assert pool.submit(os.getpid).result() == os.getpid()
+        assert pool.twice(4) == 8
