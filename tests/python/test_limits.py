@@ -74,8 +74,8 @@ def test_a_pool_that_was_refused_leaves_no_descriptors() -> None:
                 print("was not refused")
             except OSError: pass
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        while count() != before and time.monotonic() < until: os.sched_yield()
-        print(count() - before)
+        while count() > before and time.monotonic() < until: os.sched_yield()
+        print(max(0, count() - before))
     """).lines == ["0"]
 
 
