@@ -296,6 +296,26 @@ Encoded check_size(const ByteBuffer& out, std::size_t start, Encoded result) noe
   return too_large ? Encoded::unsupported : result;
 }
 
+// What maps are made of most: an int of one digit, alone or as the only argument.
+bool is_small_int(PyObject* object) noexcept {
+  return PyLong_CheckExact(object) &&
+         PyUnstable_Long_IsCompact(reinterpret_cast<PyLongObject*>(object)) != 0;
+}
+
+// `counts`: how many bytes of them come before it, 0 or 2: one positional argument, no keywords.
+Encoded put_small_int(PyObject* object, ByteBuffer& out, std::size_t counts) noexcept {
+  if (!out.reserve(counts + kMaxScalarBytes)) {
+    PyErr_NoMemory();
+    return Encoded::error;
+  }
+  std::byte* at = out.data() + out.size();
+  if (counts != 0) at = put_count(put_count(at, 1), 0);
+  at = put_int(
+      at, static_cast<long>(PyUnstable_Long_CompactValue(reinterpret_cast<PyLongObject*>(object))));
+  out.set_size(static_cast<std::size_t>(at - out.data()));
+  return Encoded::ok;
+}
+
 // The part that both ways of giving a call have in common.
 Encoded put_arguments(Encoder& encoder, PyObject* const* arguments, std::size_t positional,
                       std::size_t keywords) noexcept {
@@ -309,6 +329,7 @@ Encoded put_arguments(Encoder& encoder, PyObject* const* arguments, std::size_t 
 }  // namespace
 
 Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
+  if (is_small_int(value)) return put_small_int(value, out, 0);
   Encoder encoder(out, 1);
   const std::size_t start = out.size();
   return encoder.finish(check_size(out, start, encoder.value(value, 0)));
@@ -316,6 +337,9 @@ Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
 
 Encoded encode_call(PyObject* const* arguments, std::size_t positional, PyObject* keyword_names,
                     ByteBuffer& out) noexcept {
+  if (positional == 1 && keyword_names == nullptr && is_small_int(arguments[0])) {
+    return put_small_int(arguments[0], out, 2);
+  }
   const auto keywords =
       static_cast<std::size_t>(keyword_names == nullptr ? 0 : PyTuple_GET_SIZE(keyword_names));
   Encoder encoder(out, positional + 2 * keywords);
