@@ -14,6 +14,19 @@ std::size_t item_bytes(const MapJob& job, std::size_t offset) {
   return sizeof header + ipc::padded(header.size);
 }
 
+// One that is not in the list yet, and not complete.
+Segment* new_segment(MapJob& job) {
+  auto* segment = new Segment;
+  segment->kind = ipc::TaskKind::chunk;
+  segment->place = Task::Place::job;
+  segment->handle = true;
+  segment->job = &job;
+  segment->function = job.function;
+  segment->context = job.context;
+  ++job.live;
+  return segment;
+}
+
 }  // namespace
 
 std::uint64_t segment_items(const MapJob& job, std::uint32_t workers) {
@@ -28,13 +41,7 @@ std::uint64_t segment_items(const MapJob& job, std::uint32_t workers) {
 
 Segment& cut_segment(MapJob& job, std::uint64_t items) {
   items = std::min(items, job.added - job.cut);
-  auto* segment = new Segment;
-  segment->kind = ipc::TaskKind::chunk;
-  segment->place = Task::Place::job;
-  segment->handle = true;
-  segment->job = &job;
-  segment->function = job.function;
-  segment->context = job.context;
+  Segment* segment = new_segment(job);
   segment->begin = segment->end = job.cut_offset;
   do {
     segment->end += item_bytes(job, segment->end);
@@ -45,8 +52,21 @@ Segment& cut_segment(MapJob& job, std::uint64_t items) {
   job.cut_offset = segment->end;
   (job.last != nullptr ? job.last->following : job.first) = segment;
   job.last = segment;
-  ++job.live;
   return *segment;
+}
+
+Segment& split_segment(Segment& segment, std::uint32_t items) {
+  MapJob& job = *segment.job;
+  Segment* rest = new_segment(job);
+  rest->begin = skip_items(job, segment.begin, items);
+  rest->end = segment.end;
+  rest->count = segment.count - items;
+  rest->following = segment.following;
+  segment.end = rest->begin;
+  segment.count = items;
+  segment.following = rest;
+  if (job.last == &segment) job.last = rest;
+  return *rest;
 }
 
 std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count) {

@@ -63,6 +63,10 @@ std::uint64_t segment_items(const MapJob& job, std::uint32_t workers);
 // Cuts that many items, or as many as fit kMaxBytes, off what remains; appends the segment.
 Segment& cut_segment(MapJob& job, std::uint64_t items);
 
+// Leaves the first `items` in the segment; returns a new one behind it with the rest.
+// Requires: 0 < items < segment.count.
+Segment& split_segment(Segment& segment, std::uint32_t items);
+
 // Skips `count` items from `begin`; returns where the next one starts.
 std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count);
 

@@ -25,8 +25,6 @@ void ProcessHost::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, con
   state_->launch_by_spawn(spec, key, fds, welcome);
 }
 
-void ProcessHost::prepare_template(const LaunchSpec& spec) { state_->prepare_template(spec); }
-
 void ProcessHost::kill(std::uint64_t key) { state_->kill(key); }
 
 void ProcessHost::close(int limit_ms) { state_->close(limit_ms); }

@@ -80,9 +80,6 @@ class ProcessHost {
   void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
                        const Welcome& welcome = {});
 
-  // Starts the guardian and the template for `spec` ahead of the first launch.
-  void prepare_template(const LaunchSpec& spec);
-
   // SIGKILL, at once or as soon as it has started. A key that has exited is ignored.
   void kill(std::uint64_t key);
 

@@ -80,13 +80,6 @@ void ProcessHost::State::launch_by_spawn(const LaunchSpec& spec, std::uint64_t k
   add_launch(key, std::move(launch));
 }
 
-void ProcessHost::State::prepare_template(const LaunchSpec& spec) {
-  const std::lock_guard lock(mutex_);
-  require_open();
-  ensure_basics();
-  ensure_template(spec);
-}
-
 // The welcome waits in the worker's socket for a worker to read it.
 std::unique_ptr<ProcessHost::State::Launch> ProcessHost::State::prepare_launch(
     std::uint64_t key, ipc::UniqueFd socket, const WorkerFds& fds, const Welcome& welcome) {

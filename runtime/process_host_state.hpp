@@ -38,7 +38,6 @@ class ProcessHost::State {
                             const Welcome& welcome);
   void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
                        const Welcome& welcome);
-  void prepare_template(const LaunchSpec& spec);
   void kill(std::uint64_t key);
   void close(int limit_ms);
   void forked_child() noexcept;

@@ -38,9 +38,6 @@ class Runtime {
   Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
                         StartMethod method);
 
-  // Starts guardian and template ahead of the first pool that needs them.
-  void prepare(const LaunchSpec& spec) { host_.prepare_template(spec); }
-
   // What the user should read: each text once.
   bool has_notes() const { return has_notes_.load(std::memory_order_relaxed); }
   std::vector<std::string> take_notes();

@@ -94,18 +94,11 @@ Rank Scheduler::take(Rank rank) {
 // than waking another.
 Rank Scheduler::cheap_busy() const {
   if (estimate_ns_ == 0) return kNone;
-  const std::uint64_t limit = std::min<std::uint64_t>(tuning_.wake_ns / estimate_ns_, depth());
-  Rank best = kNone;
-  for (Rank rank : busy_) {
-    const Place& place = places_[rank];
-    if (!place.open || place.outstanding >= limit) continue;
-    if (best == kNone || place.outstanding < places_[best].outstanding) best = rank;
-  }
-  return best;
+  return least_loaded(std::min<std::uint64_t>(tuning_.wake_ns / estimate_ns_, depth()));
 }
 
-Rank Scheduler::least_loaded() const {
-  const std::uint32_t limit = depth();
+// The busy worker with the fewest tasks outstanding, if those are fewer than `limit`.
+Rank Scheduler::least_loaded(std::uint64_t limit) const {
   Rank best = kNone;
   for (Rank rank : busy_) {
     const Place& place = places_[rank];

@@ -55,7 +55,7 @@ class Scheduler {
       const bool stuck = busy != kNone && running_ns(busy) >= tuning_.wake_ns;
       return take(busy != kNone && !stuck ? busy : idle_top_);
     }
-    const Rank least = least_loaded();
+    const Rank least = least_loaded(depth());
     if (least == kNone) return std::nullopt;
     return take(least);
   }
@@ -110,7 +110,7 @@ class Scheduler {
 
   Rank take(Rank rank);
   Rank cheap_busy() const;
-  Rank least_loaded() const;
+  Rank least_loaded(std::uint64_t limit) const;
   void push_idle(Rank rank);
   void drop_idle(Rank rank);
   void push_busy(Rank rank);

@@ -131,7 +131,6 @@ class Supervisor {
   const std::string& broken_reason() const { return broken_reason_; }
 
   Snapshot snapshot();
-  std::uint32_t cpus() const { return options_.cpus; }
 
   // --- for the control thread
   int control_bell() const { return control_bell_.get(); }

@@ -184,7 +184,6 @@ void Supervisor::bury(WorkerLink& link, const Death& death) {
 // Splits a segment in what was done, the item that died, and the rest, which waits again.
 void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
                               const Death& death) {
-  MapJob& job = *segment.job;
   arguments_.free(segment.block.offset);
   segment.stage.store(Stage::waiting, std::memory_order_relaxed);
   if (segment.id != current.task) {
@@ -196,33 +195,14 @@ void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::Cur
   if (done > segment.count || (done > 0 && !take_chain(link, current.chain, done, items))) {
     done = 0;
   }
-  const auto split = [&job](Segment& whole, std::uint64_t at) -> Segment& {
-    auto* rest = new Segment;
-    rest->kind = ipc::TaskKind::chunk;
-    rest->place = Task::Place::job;
-    rest->handle = true;
-    rest->job = &job;
-    rest->function = whole.function;
-    rest->context = whole.context;
-    rest->begin = skip_items(job, whole.begin, at);
-    rest->end = whole.end;
-    rest->count = whole.count - static_cast<std::uint32_t>(at);
-    rest->following = whole.following;
-    whole.end = rest->begin;
-    whole.count = static_cast<std::uint32_t>(at);
-    whole.following = rest;
-    if (job.last == &whole) job.last = rest;
-    ++job.live;
-    return *rest;
-  };
   Segment* guilty = &segment;
   if (done == segment.count) {
     guilty = nullptr;
   } else if (done > 0) {
-    guilty = &split(segment, done);
+    guilty = &split_segment(segment, static_cast<std::uint32_t>(done));
   }
   if (guilty != nullptr && guilty->count > 1) {
-    Segment& rest = split(*guilty, 1);
+    Segment& rest = split_segment(*guilty, 1);
     rest.id = ++last_id_;
     backlog_.push_front(rest);
   }

@@ -99,14 +99,11 @@ class Pool(_core.PoolBase, Executor):
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
         self._name = name or _next_name()
-        self._mp_context = mp_context
-        self._shut_down = False
         self._initargs_fds = []
         self._initargs = initargs  # a lock's name in the system goes away with it
         limit = str(threads_per_worker or max(1, cpus // workers))
-        from ._context import (
-            THREAD_LIMITS,
-        )  # now: there may be no descriptors left to read it later
+        # Imported now: there may be no descriptors left to read it later.
+        from ._context import THREAD_LIMITS
 
         argv, env, guardian, config = launch_spec(
             "worker" if start == "spawn" else "template",
@@ -210,7 +207,6 @@ class Pool(_core.PoolBase, Executor):
         wait: return only when all is done, callbacks included.
         cancel_futures: cancel what no worker has begun.
         """
-        self._shut_down = True
         self._shutdown(cancel_futures)
         if wait:
             self._wait_ended()

@@ -51,7 +51,6 @@ class ThreadPool(Pool):
         self._ranks: dict[int, int] = {}  # by thread
         self._done = [0] * self._max_workers
         self._busy_ns = [0] * self._max_workers
-        self._submitted = 0
         self._running = 0
         self._initializer = initializer
         self._initargs = initargs
@@ -84,10 +83,7 @@ class ThreadPool(Pool):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:  # type: ignore[override]
         if not callable(fn):
             raise TypeError(f"submit() takes a callable, not {fn!r} of type {type(fn).__name__}")
-        future = self._executor.submit(self._call, fn, args, kwargs)
-        with self._lock:
-            self._submitted += 1
-        return future
+        return self._executor.submit(self._call, fn, args, kwargs)
 
     def map(
         self,
