@@ -174,6 +174,7 @@ class Supervisor {
   void complete(Task& task, Ending ending);
   void drop_blob_use(std::uint32_t number);
   void free_payload(Task& task);
+  void fail(Task& task, const Failure& failure);
   void finish_segment(Segment& segment);
   void finish_job(MapJob& job);
   void reuse(Task& task);
@@ -197,9 +198,9 @@ class Supervisor {
   // life and death (supervisor_life.cpp)
   void launch(Rank rank, std::uint64_t generation);
   WorkerLink* find(std::uint64_t key);
-  void bury(WorkerLink& link, const Death& death);
+  void bury(WorkerLink& link, const Failure& failure);
   void bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
-                    const Death& death);
+                    const Failure& failure);
   void replace(Rank rank, std::uint64_t generation);
   void break_pool(std::vector<std::byte> failure, std::string reason);
   void fail_everything();

@@ -225,8 +225,17 @@ void Supervisor::free_payload(Task& task) {
     arguments_.free(task.block.offset);
   }
   if (task.place == Task::Place::heap) std::free(task.heap.data);
+  if (task.place == Task::Place::failure) delete task.failure;
   task.place = Task::Place::inline_bytes;
   task.size = 0;
+}
+
+// Puts the failure where the payload was.
+void Supervisor::fail(Task& task, const Failure& failure) {
+  free_payload(task);
+  task.failure = new Failure(failure);
+  task.failure->task = task.id;
+  task.place = Task::Place::failure;
 }
 
 void Supervisor::finish_segment(Segment& segment) {

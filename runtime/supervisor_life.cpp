@@ -110,7 +110,7 @@ void Supervisor::on_failed(std::uint64_t key, const std::string& reason) {
   if (link == nullptr) return;
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
-  bury(*link, Death{});
+  bury(*link, Failure{});
   if (++fruitless_ >= kFruitlessStarts) {
     break_pool({}, "no worker could be started: " + reason);
   }
@@ -125,14 +125,15 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   collect_from(*link);
   const ipc::CurrentView current = link->end().current();
   const std::uint64_t now = ipc::now_ns();
-  Death death{};
-  death.pid = pid;
-  death.rank = link->rank;
-  death.wait_status = exit.wait_status;
-  death.status_known = exit.status_known;
-  death.protocol = link->state == LinkState::rogue;
-  death.peak_rss_bytes = exit.peak_rss_bytes;
-  death.ran_ns = current.begun_ns < now ? now - current.begun_ns : 0;
+  Failure failure;
+  failure.worker_key = key;
+  failure.pid = pid;
+  failure.rank = link->rank;
+  failure.wait_status = exit.wait_status;
+  failure.status_known = exit.status_known;
+  failure.protocol = link->state == LinkState::rogue;
+  failure.peak_rss_bytes = exit.peak_rss_bytes;
+  failure.ran_ns = current.begun_ns < now ? now - current.begun_ns : 0;
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
   if (current.state == ipc::WorkerState::mismatch) {
@@ -152,14 +153,14 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   } else {
     fruitless_ = 0;
   }
-  bury(*link, death);
+  bury(*link, failure);
   replace(rank, generation);
   settle();
 }
 
 // Ends the link of a worker that is gone: what it had begun has died with it, the rest goes back
 // to the head of the backlog in its old order.
-void Supervisor::bury(WorkerLink& link, const Death& death) {
+void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   const Rank rank = link.rank;
   const ipc::CurrentView current = link.end().current();
   scheduler_.remove(rank);
@@ -168,10 +169,9 @@ void Supervisor::bury(WorkerLink& link, const Death& death) {
   const std::vector<Task*> tasks = link.take_all();
   for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
     if ((*task)->kind == ipc::TaskKind::chunk) {
-      bury_segment(link, static_cast<Segment&>(**task), current, death);
+      bury_segment(link, static_cast<Segment&>(**task), current, failure);
     } else if ((*task)->id == current.task) {
-      free_payload(**task);
-      (*task)->death = death;
+      fail(**task, failure);
       complete(**task, Ending::died);
     } else {
       (*task)->stage.store(Stage::waiting, std::memory_order_relaxed);
@@ -183,7 +183,7 @@ void Supervisor::bury(WorkerLink& link, const Death& death) {
 
 // Splits a segment in what was done, the item that died, and the rest, which waits again.
 void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
-                              const Death& death) {
+                              const Failure& failure) {
   arguments_.free(segment.block.offset);
   segment.stage.store(Stage::waiting, std::memory_order_relaxed);
   if (segment.id != current.task) {
@@ -206,10 +206,7 @@ void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::Cur
     rest.id = ++last_id_;
     backlog_.push_front(rest);
   }
-  if (guilty != nullptr) {
-    guilty->place = Task::Place::inline_bytes;
-    guilty->death = death;
-  }
+  if (guilty != nullptr) fail(*guilty, failure);
   if (done > 0) {
     segment.place = Task::Place::heap;
     segment.heap = items;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "ipc/layout.hpp"
+#include "runtime/failure.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -28,21 +29,10 @@ enum class Ending : std::uint8_t {
   none,
   returned,   // payload is the value; of a chunk: its items
   raised,     // payload is a failure
-  died,       // the worker died after it had begun: `death` says how
+  died,       // the worker died after it had begun: `failure` says how
   cancelled,  // it never ran
   broken,     // the pool broke; the supervisor says why
   no_memory,  // its arguments found no room in the arena
-};
-
-// How a worker came to its end, for the one task that it had begun.
-struct Death {
-  std::int32_t pid;
-  std::uint32_t rank;
-  std::int32_t wait_status;
-  bool status_known;
-  bool protocol;  // it broke the protocol and was killed for that
-  std::uint64_t peak_rss_bytes;
-  std::uint64_t ran_ns;
 };
 
 // Bytes on the heap: an outcome that is too large to stay inline.
@@ -56,9 +46,9 @@ struct Task {
   Ending ending{Ending::none};
   ipc::TaskKind kind{ipc::TaskKind::call};
   ipc::Format format{ipc::Format::none};
-  // Where its bytes are: here, in the argument arena, on the heap, in its map's items. An anchor
-  // is no task: it stands in the backlog for what is left of a map.
-  enum class Place : std::uint8_t { inline_bytes, block, heap, job, anchor };
+  // Where its bytes are: here, in the argument arena, on the heap, in its map's items; it may have
+  // a failure instead. An anchor is no task: it stands in the backlog for what is left of a map.
+  enum class Place : std::uint8_t { inline_bytes, block, heap, failure, job, anchor };
   Place place{Place::inline_bytes};
   bool handle{false};   // somebody outside still refers to it
   bool watched{false};  // its completion goes to the dispatcher
@@ -76,7 +66,7 @@ struct Task {
     std::byte bytes[ipc::kInlineBytes];
     ipc::BlockRef block;  // in the argument arena
     HeapBytes heap;
-    Death death;
+    Failure* failure;  // owned
   };
 
   Task() : bytes{} {}

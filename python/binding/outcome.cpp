@@ -28,14 +28,15 @@ std::span<const std::byte> payload_of(const Task& task) {
   return {task.bytes, task.size};
 }
 
-Ref died_exception(const runtime::Death& death) {
+Ref died_exception(const runtime::Failure& failure) {
   const Ref make = Ref::steal(package_function("_outcomes", "worker_died"));
   if (!make) return taken_exception();
   Ref made = Ref::steal(PyObject_CallFunction(
-      make.get(), "iIiOOKd", static_cast<int>(death.pid), static_cast<unsigned>(death.rank),
-      static_cast<int>(death.wait_status), death.status_known ? Py_True : Py_False,
-      death.protocol ? Py_True : Py_False, static_cast<unsigned long long>(death.peak_rss_bytes),
-      static_cast<double>(death.ran_ns) * 1e-9));
+      make.get(), "iIiOOKd", static_cast<int>(failure.pid), static_cast<unsigned>(failure.rank),
+      failure.wait_status, failure.status_known ? Py_True : Py_False,
+      failure.protocol ? Py_True : Py_False,
+      static_cast<unsigned long long>(failure.peak_rss_bytes),
+      static_cast<double>(failure.ran_ns) * 1e-9));
   return made ? std::move(made) : taken_exception();
 }
 
@@ -89,7 +90,7 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, cons
   switch (task.ending) {
     case Ending::returned: return decode_returned(state, task.format, payload_of(task));
     case Ending::raised: decoded.exception = decode_failure(task.format, payload_of(task)); break;
-    case Ending::died: decoded.exception = died_exception(task.death); break;
+    case Ending::died: decoded.exception = died_exception(*task.failure); break;
     case Ending::cancelled: decoded.exception = cancelled_exception(); break;
     case Ending::broken:
       decoded.exception = Ref::steal(broken_exception(supervisor));

@@ -157,9 +157,12 @@ TEST_F(SupervisorTest, TellsHowTheWorkerDied) {
   Task& task = submit("die");
   static_cast<void>(result(task));
   ASSERT_EQ(task.ending, Ending::died);
-  EXPECT_EQ(task.death.wait_status, 9);
-  EXPECT_TRUE(task.death.status_known);
-  EXPECT_EQ(task.death.rank, 0U);
+  ASSERT_EQ(task.place, Task::Place::failure);
+  EXPECT_EQ(task.failure->wait_status, 9);
+  EXPECT_TRUE(task.failure->status_known);
+  EXPECT_EQ(task.failure->rank, 0U);
+  EXPECT_EQ(task.failure->pid, 1001);
+  EXPECT_EQ(task.failure->task, task.id);
   supervisor_->forget(task);
 }
 

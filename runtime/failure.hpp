@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is known of the death that failed a task: enough for an error that says what happened.
+//
+// Threads: made under the supervisor's mutex, immutable from then on.
+// Lifetime: owned by its task, until that is reused. On the heap, so that a task that succeeds
+//   pays for a pointer only.
+// Not: an exception. owngil._outcomes makes one of it, in whoever asks.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+namespace owngil::runtime {
+
+struct Failure {
+  // of the worker
+  std::uint64_t worker_key = 0;
+  pid_t pid = 0;
+  std::uint32_t rank = 0;
+  int wait_status = 0;        // as of wait(2)
+  bool status_known = false;  // false: the guardian died before it could tell
+  bool protocol = false;      // it broke the protocol and was killed for that
+  std::uint64_t peak_rss_bytes = 0;
+  // of the task
+  std::uint64_t task = 0;
+  std::uint64_t ran_ns = 0;
+};
+
+}  // namespace owngil::runtime
