@@ -58,6 +58,12 @@ void SupervisorEnd::set_spin_ns(std::uint64_t spin_ns) noexcept {
   }
 }
 
+void SupervisorEnd::order_stop(std::uint64_t task) noexcept {
+  // relaxed: the fence orders it
+  channel_->orders.stop_task.store(task, std::memory_order_relaxed);
+  full_fence();  // fence with: is_stop_ordered_after_item
+}
+
 CurrentView SupervisorEnd::current() const noexcept {
   const Current& current = channel_->current;
   CurrentView view{};
@@ -68,7 +74,7 @@ CurrentView SupervisorEnd::current() const noexcept {
   // relaxed: ordered by the two loads before them
   view.chain.offset = current.chain_offset.load(std::memory_order_relaxed);
   view.chain.size = current.chain_size.load(std::memory_order_relaxed);
-  view.begun_ns = current.begun_ns.load(std::memory_order_relaxed);
+  view.begun_ns = current.begun_ns.load(std::memory_order_acquire);  // pairs with: begin_item
   return view;
 }
 

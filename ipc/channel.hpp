@@ -14,6 +14,10 @@
 //       sleeps on task_tail itself: a task published after that look ends the sleep or prevents
 //       it, however late the wake-up call comes or however early.
 //   C6  Whoever the bell names sleeps on an eventfd: a ring before its sleep is not lost.
+//   C7  Between two items of a timed chunk the worker clears `begun_ns`, counts the item that it
+//       has completed, and then looks at `stop_task`, with a full fence between; the supervisor
+//       gives the order, and then looks at both. So either the worker begins no further item, or
+//       the supervisor sees how far it had come when it did.
 #pragma once
 
 #include "ipc/layout.hpp"
@@ -35,6 +39,12 @@ struct CurrentView {
   std::uint64_t begun_ns;
   WorkerState state;
 };
+
+// For how long it has run what it has begun; 0: nothing that can be told.
+[[nodiscard]] inline std::uint64_t ran_ns(const CurrentView& current,
+                                          std::uint64_t now_ns) noexcept {
+  return current.begun_ns == 0 || current.begun_ns > now_ns ? 0 : now_ns - current.begun_ns;
+}
 
 class SupervisorEnd {
  public:
@@ -70,6 +80,8 @@ class SupervisorEnd {
   // false if that many are published already (the caller then collects, nobody will ring).
   bool set_notify_at(std::uint64_t position) noexcept;
   void set_spin_ns(std::uint64_t spin_ns) noexcept;
+  // The task that is to stop. What current() says afterwards is how far it may have come (C7).
+  void order_stop(std::uint64_t task) noexcept;
 
   [[nodiscard]] bool try_push_release(std::uint64_t offset) noexcept;  // false: full, try later
 
@@ -117,6 +129,14 @@ class WorkerEnd {
   void begin(std::uint64_t task, std::uint64_t now_ns) noexcept;  // C4; resets progress and chain
   void set_chain(BlockRef first) noexcept;
   void set_progress(std::uint64_t items) noexcept;
+
+  // --- of a timed chunk: around each item, before set_progress counts it
+  void begin_item(std::uint64_t now_ns) noexcept;
+  void end_item() noexcept;
+  // May the next item begin? Call after set_progress.
+  [[nodiscard]] bool is_stop_ordered_after_item(std::uint64_t task) const noexcept;
+  // A hint, cheap enough for every item: it may come late.
+  [[nodiscard]] bool is_stop_ordered(std::uint64_t task) const noexcept;
 
  private:
   [[nodiscard]] bool spin_within_budget() noexcept;

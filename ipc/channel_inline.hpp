@@ -119,6 +119,24 @@ inline void WorkerEnd::set_progress(std::uint64_t items) noexcept {
   channel_.current.progress.store(items, std::memory_order_release);  // pairs with: current
 }
 
+inline void WorkerEnd::begin_item(std::uint64_t now_ns) noexcept {
+  channel_.current.begun_ns.store(now_ns, std::memory_order_release);  // pairs with: current
+}
+
+inline void WorkerEnd::end_item() noexcept {
+  channel_.current.begun_ns.store(0, std::memory_order_relaxed);  // set_progress orders it
+}
+
+inline bool WorkerEnd::is_stop_ordered(std::uint64_t task) const noexcept {
+  // relaxed: a hint
+  return channel_.orders.stop_task.load(std::memory_order_relaxed) == task;
+}
+
+inline bool WorkerEnd::is_stop_ordered_after_item(std::uint64_t task) const noexcept {
+  full_fence();  // fence with: order_stop
+  return is_stop_ordered(task);
+}
+
 // --- the bell -----------------------------------------------------------------------------
 
 inline void BellOwner::set(Bell who) noexcept {

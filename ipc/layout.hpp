@@ -70,13 +70,17 @@ struct alignas(kSlotBytes) TaskSlot {
   TaskKind kind;
   Format format;
   Where where;
-  std::uint8_t flags;
-  std::uint32_t reserved;
+  std::uint8_t flags;      // TaskFlag
+  std::uint32_t retry_on;  // number of a blob: which exceptions are worth another run; 0: none
   std::uint64_t reserved2;
   union {
     std::byte bytes[kInlineBytes];
     BlockRef block;
   };
+};
+
+enum TaskFlag : std::uint8_t {
+  kTimed = 1,  // it has a time limit: of a chunk, each item says when it has begun
 };
 
 enum class ClaimState : std::uint64_t { free = 0, worker = 1, taken_back = 2 };
@@ -91,7 +95,7 @@ struct alignas(kSlotBytes) ResultSlot {
   Status status;
   Format format;
   Where where;
-  std::uint8_t flags;
+  std::uint8_t flags;  // ResultFlag
   std::uint32_t reserved;
   std::uint64_t reserved2;
   union {
@@ -100,12 +104,17 @@ struct alignas(kSlotBytes) ResultSlot {
   };
 };
 
+// Also the flags of an item's header.
+enum ResultFlag : std::uint8_t {
+  kRetryable = 2,  // what was raised is one of the exceptions that `retry_on` names
+};
+
 // Precedes every item of a chunk, in both directions. `size` bytes follow, padded to 8.
 struct ItemHeader {
   std::uint32_t size;
   Format format;
-  Status status;  // of a result; `returned` in a task
-  std::uint16_t reserved;
+  Status status;        // of a result; `returned` in a task
+  std::uint16_t flags;  // ResultFlag
 };
 // An ItemHeader with this size: the items go on in the next block of the chain.
 inline constexpr std::uint32_t kNextBlock = 0xFFFF'FFFF;
@@ -137,6 +146,7 @@ struct alignas(kLineBytes) Counter {
 struct alignas(kLineBytes) Orders {
   std::atomic<std::uint64_t> notify_at;  // ring the bell once result_tail has reached this
   std::atomic<std::uint64_t> spin_ns;    // how long the worker may spin for its next task
+  std::atomic<std::uint64_t> stop_task;  // the task that is to stop; a chunk begins no more items
 };
 
 // Writer: the worker.
@@ -154,7 +164,7 @@ struct alignas(kLineBytes) Current {
   std::atomic<std::uint64_t> progress;      // items of the chunk whose results are complete
   std::atomic<std::uint64_t> chain_offset;  // first block of the chunk's results
   std::atomic<std::uint64_t> chain_size;
-  std::atomic<std::uint64_t> begun_ns;  // CLOCK_MONOTONIC
+  std::atomic<std::uint64_t> begun_ns;  // CLOCK_MONOTONIC; of a timed chunk: of the item, 0: none
   std::atomic<std::uint32_t> state;     // WorkerState
   std::atomic<std::uint32_t> pid;
 };
@@ -207,7 +217,7 @@ static_assert(offsetof(TaskSlot, function) == 16 && offsetof(TaskSlot, context) 
 static_assert(offsetof(TaskSlot, size) == 24 && offsetof(TaskSlot, count) == 28);
 static_assert(offsetof(TaskSlot, kind) == 32 && offsetof(TaskSlot, format) == 33);
 static_assert(offsetof(TaskSlot, where) == 34 && offsetof(TaskSlot, flags) == 35);
-static_assert(offsetof(TaskSlot, reserved) == 36 && offsetof(TaskSlot, reserved2) == 40);
+static_assert(offsetof(TaskSlot, retry_on) == 36 && offsetof(TaskSlot, reserved2) == 40);
 static_assert(offsetof(TaskSlot, bytes) == 48 && offsetof(TaskSlot, block) == 48);
 
 static_assert(sizeof(ResultSlot) == kSlotBytes);
@@ -221,13 +231,14 @@ static_assert(offsetof(ResultSlot, bytes) == 48 && offsetof(ResultSlot, block) =
 
 static_assert(sizeof(BlockRef) == 16 && offsetof(BlockRef, size) == 8);
 static_assert(sizeof(ItemHeader) == 8 && offsetof(ItemHeader, format) == 4);
-static_assert(offsetof(ItemHeader, status) == 5 && offsetof(ItemHeader, reserved) == 6);
+static_assert(offsetof(ItemHeader, status) == 5 && offsetof(ItemHeader, flags) == 6);
 static_assert(sizeof(ChainHeader) == 16 && offsetof(ChainHeader, next) == 0);
 
 static_assert(offsetof(ChannelHeader, magic) == 0 && offsetof(ChannelHeader, build) == 8);
 static_assert(offsetof(ChannelHeader, rank) == 16 && offsetof(ChannelHeader, kind) == 20);
 static_assert(offsetof(ChannelHeader, generation) == 24);
 static_assert(offsetof(Orders, notify_at) == 0 && offsetof(Orders, spin_ns) == 8);
+static_assert(offsetof(Orders, stop_task) == 16);
 static_assert(offsetof(Current, task) == 0 && offsetof(Current, progress) == 8);
 static_assert(offsetof(Current, chain_offset) == 16 && offsetof(Current, chain_size) == 24);
 static_assert(offsetof(Current, begun_ns) == 32);

@@ -25,18 +25,20 @@ class ChainWriter {
  public:
   ChainWriter(ipc::WorkerEnd& channel, ResultMemory& memory) : channel_(channel), memory_(memory) {}
 
-  // Opens the chain for `items` items, which are all to be added. False: no memory.
+  // Opens the chain for up to `items` items. False: no memory.
   [[nodiscard]] bool open(std::uint32_t items);
 
-  // Writes and completes the next item. False: no memory for it, nothing was written.
-  [[nodiscard]] bool add(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes) {
+  // Writes and completes the next item. False: no memory for it, nothing was written. `flags`:
+  // ipc::ResultFlag.
+  [[nodiscard]] bool add(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
+                         std::uint8_t flags = 0) {
     if (least_room(bytes.size()) > room_ && !open_next_block(bytes.size())) return false;
-    write(status, format, bytes);
+    write(status, format, bytes, flags);
     return true;
   }
 
   // The next item failed, and there is no memory to tell how.
-  void add_untold_failure() { write(ipc::Status::raised, ipc::Format::none, {}); }
+  void add_untold_failure() { write(ipc::Status::raised, ipc::Format::none, {}, 0); }
 
   [[nodiscard]] ipc::BlockRef first() const { return first_; }
   [[nodiscard]] std::uint32_t done() const { return done_; }
@@ -46,8 +48,9 @@ class ChainWriter {
   [[nodiscard]] std::size_t least_room(std::size_t size) const {
     return (items_ - done_ + std::size_t{1}) * sizeof(ipc::ItemHeader) + ipc::padded(size);
   }
-  void write(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes) {
-    const ipc::ItemHeader header{static_cast<std::uint32_t>(bytes.size()), format, status, 0};
+  void write(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
+             std::uint8_t flags) {
+    const ipc::ItemHeader header{static_cast<std::uint32_t>(bytes.size()), format, status, flags};
     std::memcpy(next_, &header, sizeof header);
     if (!bytes.empty()) std::memcpy(next_ + sizeof header, bytes.data(), bytes.size());
     const std::size_t size = sizeof header + ipc::padded(bytes.size());

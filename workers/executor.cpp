@@ -2,6 +2,7 @@
 #include "workers/executor.hpp"
 
 #include "ipc/check.hpp"
+#include "ipc/clock.hpp"
 #include "workers/codec.hpp"
 
 #include <cstring>
@@ -32,14 +33,15 @@ void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
 void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
   if (function == nullptr) return send(encode_failure(), reply);
-  Ref value = call(function, task.format, task.payload);
+  Ref value = call(task.id, function, task.format, task.payload);
   look_for_signals(value);
-  send(encode(std::move(value)), reply);
+  send(encode_outcome(std::move(value), task, blobs), reply);
 }
 
 void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
-  const Ref value = function == nullptr ? Ref() : call(function, task.format, task.payload);
+  const Ref value =
+      function == nullptr ? Ref() : call(task.id, function, task.format, task.payload);
   if (value) {
     static_cast<void>(reply.set(ipc::Status::returned, ipc::Format::none, {}));
     return;
@@ -58,14 +60,20 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
   }
   std::span<const std::byte> rest = task.payload;
   for (std::uint32_t i = 0; i != task.count; ++i) {
+    const bool stop = task.timed ? channel_.is_stop_ordered_after_item(task.id)
+                                 : channel_.is_stop_ordered(task.id);
+    if (stop) break;
+    if (task.timed) channel_.begin_item(ipc::now_ns());
     ipc::ItemHeader header;
     OWNGIL_CHECK(rest.size() >= sizeof header);
     std::memcpy(&header, rest.data(), sizeof header);
     rest = rest.subspan(sizeof header);
     OWNGIL_CHECK(rest.size() >= ipc::padded(header.size));
-    Ref value = call(function, header.format, rest.first(header.size));
+    Ref value = call(task.id, function, header.format, rest.first(header.size));
     if (i % kItemsBetweenSignals == 0) look_for_signals(value);
-    send_item(encode(std::move(value)), reply);
+    const Message message = encode_outcome(std::move(value), task, blobs);
+    if (task.timed) channel_.end_item();
+    send_item(message, reply);
     rest = rest.subspan(ipc::padded(header.size));
   }
   reply.close_items();
@@ -73,13 +81,13 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
 
 void Executor::send(const Message& message, Reply& reply) {
   if (message.format == ipc::Format::none) return reply.set_untold_failure();
-  if (reply.set(message.status, message.format, message.bytes)) return;
+  if (reply.set(message.status, message.format, message.bytes, message.flags)) return;
   const Message failure = no_room(message.bytes.size(), reply);
   if (!reply.set(failure.status, failure.format, failure.bytes)) reply.set_untold_failure();
 }
 
 void Executor::send_item(const Message& message, Reply& reply) {
-  if (reply.items().add(message.status, message.format, message.bytes)) return;
+  if (reply.items().add(message.status, message.format, message.bytes, message.flags)) return;
   const Message failure = no_room(message.bytes.size(), reply);
   if (!reply.items().add(failure.status, failure.format, failure.bytes)) {
     reply.items().add_untold_failure();
@@ -91,11 +99,36 @@ PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {
   return functions_.make_ready(task, blobs);
 }
 
-Ref Executor::call(PyObject* function, ipc::Format format, std::span<const std::byte> payload) {
+Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,
+                   std::span<const std::byte> payload) {
   if (!decode(format, payload)) return {};
+  interruption_.arm(task);
   Ref value = Ref::steal(call_.call(function));
+  interruption_.disarm();
   call_.clear();
   return value;
+}
+
+Executor::Message Executor::encode_outcome(Ref value, const Task& task,
+                                           const ReceivedBlobs& blobs) {
+  if (value || task.retry_on == 0 || !is_worth_retrying(task, blobs)) {
+    return encode(std::move(value));
+  }
+  Message message = encode_failure();
+  message.flags = ipc::kRetryable;
+  return message;
+}
+
+// Asks what the task came with: (exception) -> bool. The exception stays set.
+bool Executor::is_worth_retrying(const Task& task, const ReceivedBlobs& blobs) {
+  const Ref raised = Ref::steal(PyErr_GetRaisedException());
+  PyObject* const judge = functions_.load(task.retry_on, blobs);
+  const Ref verdict =
+      Ref::steal(judge != nullptr ? PyObject_CallOneArg(judge, raised.get()) : nullptr);
+  const bool worth = verdict && PyObject_IsTrue(verdict.get()) == 1;
+  if (PyErr_Occurred()) PyErr_Clear();  // a judge that fails has not said yes
+  PyErr_SetRaisedException(Py_NewRef(raised.get()));
+  return worth;
 }
 
 bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {

@@ -13,6 +13,7 @@
 
 #include "workers/byte_buffer.hpp"
 #include "workers/decoded_call.hpp"
+#include "workers/interruption.hpp"
 #include "workers/loaded_functions.hpp"
 #include "workers/python.hpp"
 #include "workers/worker_loop.hpp"
@@ -26,14 +27,20 @@ namespace owngil::workers {
 
 class Executor final : public TaskRunner {
  public:
-  explicit Executor(WorkerModule module) noexcept
-      : module_(std::move(module)), functions_(module_) {}
+  // Borrows the channel, to tell where in a chunk it is and to see whether it is to stop.
+  Executor(WorkerModule module, ipc::WorkerEnd& channel) noexcept
+      : module_(std::move(module)),
+        functions_(module_),
+        channel_(channel),
+        interruption_(channel) {}
 
   void run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) override;
   void forget(std::uint32_t number) override { functions_.forget(number); }
   void before_sleep() override { thread_ = PyEval_SaveThread(); }
   // False: a signal's handler has raised SystemExit, which is set.
   [[nodiscard]] bool after_sleep() override;
+
+  [[nodiscard]] Interruption& interruption() noexcept { return interruption_; }
 
  private:
   // What goes into a reply. `bytes` lie in `owner` or in buffer_.
@@ -42,6 +49,7 @@ class Executor final : public TaskRunner {
     ipc::Format format = ipc::Format::none;  // of a failure: it cannot be told
     std::span<const std::byte> bytes;
     Ref owner;
+    std::uint8_t flags = 0;  // ipc::ResultFlag
   };
 
   void run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
@@ -52,8 +60,11 @@ class Executor final : public TaskRunner {
 
   [[nodiscard]] PyObject* make_ready(const Task& task, const ReceivedBlobs& blobs);
   // decode and execute; none: an exception is set. Drops the arguments.
-  [[nodiscard]] Ref call(PyObject* function, ipc::Format format,
+  [[nodiscard]] Ref call(std::uint64_t task, PyObject* function, ipc::Format format,
                          std::span<const std::byte> payload);
+  // encode, but first ask whether what was raised, if anything was, is worth another run.
+  [[nodiscard]] Message encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs);
+  [[nodiscard]] bool is_worth_retrying(const Task& task, const ReceivedBlobs& blobs);
   [[nodiscard]] bool decode(ipc::Format format, std::span<const std::byte> payload);
   // encode; both take all references.
   [[nodiscard]] Message encode(Ref value);
@@ -63,6 +74,8 @@ class Executor final : public TaskRunner {
   // the worker's thread
   WorkerModule module_;
   LoadedFunctions functions_;
+  ipc::WorkerEnd& channel_;
+  Interruption interruption_;
   DecodedCall call_;
   ByteBuffer buffer_;
   PyThreadState* thread_ = nullptr;  // while it sleeps

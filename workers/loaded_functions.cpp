@@ -62,6 +62,11 @@ LoadedFunctions::Function* LoadedFunctions::find_or_load(std::uint32_t number,
   return &function;
 }
 
+PyObject* LoadedFunctions::load(std::uint32_t number, const ReceivedBlobs& blobs) {
+  const Function* const function = find_or_load(number, blobs);
+  return function != nullptr ? function->callable.get() : nullptr;
+}
+
 void LoadedFunctions::forget(std::uint32_t number) {
   if (function_ == number) {
     function_ = 0;

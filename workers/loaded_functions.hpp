@@ -28,6 +28,10 @@ class LoadedFunctions {
     return is_ready ? current_ : switch_to(task, blobs);
   }
 
+  // A callable that is not a task's own; borrowed until it is forgotten. nullptr: an exception is
+  // set.
+  [[nodiscard]] PyObject* load(std::uint32_t number, const ReceivedBlobs& blobs);
+
   void forget(std::uint32_t number);
 
  private:

@@ -2,6 +2,8 @@
 #include "workers/process_methods.hpp"
 
 #include "ipc/control_protocol.hpp"
+#include "ipc/interrupt_signal.hpp"
+#include "workers/interruption.hpp"
 #include "workers/process_worker.hpp"
 #include "workers/run_worker.hpp"
 #include "workers/template.hpp"
@@ -151,14 +153,27 @@ PyObject* fork_for_nothing_method(PyObject*, PyObject*) noexcept {
   Py_RETURN_NONE;
 }
 
-PyObject* run_worker_method(PyObject*, PyObject* arguments) noexcept {
+PyObject* run_worker_method(PyObject* module, PyObject* arguments) noexcept {
   WorkerMemory memory{};
   if (!PyArg_ParseTuple(arguments, "iiiiii", &memory.channel, &memory.results, &memory.arguments,
                         &memory.board, &memory.caller_bell, &memory.control_bell)) {
     return nullptr;
   }
-  const int code = run_worker(memory);
+  const int code = run_worker(interpreter_state(module), memory);
   return code < 0 ? nullptr : PyLong_FromLong(code);
+}
+
+// interrupt_task(signal, frame): the handler of INTERRUPT_SIGNAL.
+PyObject* interrupt_task(PyObject* module, PyObject* const* arguments, Py_ssize_t count) noexcept {
+  Interruption* const interruption = interpreter_state(module).interruption;
+  PyObject* const frame = count > 1 ? arguments[1] : Py_None;
+  if (interruption != nullptr && !interruption->on_signal(frame)) return nullptr;
+  Py_RETURN_NONE;
+}
+
+PyObject* task_is_cancelled(PyObject* module, PyObject*) noexcept {
+  const Interruption* const interruption = interpreter_state(module).interruption;
+  return PyBool_FromLong(interruption != nullptr && interruption->is_cancelled());
 }
 
 PyMethodDef methods[] = {
@@ -170,11 +185,17 @@ PyMethodDef methods[] = {
     {"let_go_of_output", let_go_of_output, METH_NOARGS, nullptr},
     {"fork_for_nothing", fork_for_nothing_method, METH_NOARGS, nullptr},
     {"run_worker", run_worker_method, METH_VARARGS, nullptr},
+    {"interrupt_task", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(interrupt_task)),
+     METH_FASTCALL, nullptr},
+    {"task_is_cancelled", task_is_cancelled, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
-PyMethodDef* process_methods() noexcept { return methods; }
+bool add_process_methods(PyObject* module) noexcept {
+  return PyModule_AddFunctions(module, methods) == 0 &&
+         PyModule_AddIntConstant(module, "INTERRUPT_SIGNAL", ipc::interrupt_signal()) == 0;
+}
 
 }  // namespace owngil::workers

@@ -6,7 +6,7 @@
 
 namespace owngil::workers {
 
-// For PyModule_AddFunctions; ends with an empty entry.
-[[nodiscard]] PyMethodDef* process_methods() noexcept;
+// False: an exception is set.
+[[nodiscard]] bool add_process_methods(PyObject* module) noexcept;
 
 }  // namespace owngil::workers

@@ -5,9 +5,10 @@
 
 namespace owngil::workers {
 
-bool Reply::set(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes) {
+bool Reply::set(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
+                std::uint8_t flags) {
   if (bytes.size() <= ipc::kInlineBytes) {
-    fill(status, format, ipc::Where::inline_bytes, 1);
+    fill(status, format, ipc::Where::inline_bytes, 1, flags);
     slot_.size = static_cast<std::uint32_t>(bytes.size());
     if (!bytes.empty()) std::memcpy(slot_.bytes, bytes.data(), bytes.size());
     return true;
@@ -15,7 +16,7 @@ bool Reply::set(ipc::Status status, ipc::Format format, std::span<const std::byt
   const auto block = memory_.allocate(bytes.size());
   if (!block) return false;
   std::memcpy(memory_.at(block->offset), bytes.data(), bytes.size());
-  fill(status, format, ipc::Where::block, 1);
+  fill(status, format, ipc::Where::block, 1, flags);
   slot_.block = {block->offset, bytes.size()};
   return true;
 }
@@ -29,13 +30,14 @@ void Reply::close_items() {
   slot_.block = items_.first();
 }
 
-void Reply::fill(ipc::Status status, ipc::Format format, ipc::Where where, std::uint32_t count) {
+void Reply::fill(ipc::Status status, ipc::Format format, ipc::Where where, std::uint32_t count,
+                 std::uint8_t flags) {
   slot_.size = 0;
   slot_.count = count;
   slot_.status = status;
   slot_.format = format;
   slot_.where = where;
-  slot_.flags = 0;
+  slot_.flags = flags;
   slot_.reserved = 0;
   slot_.reserved2 = 0;
 }

@@ -22,14 +22,17 @@ class Reply {
   Reply(ipc::ResultSlot& slot, ipc::WorkerEnd& channel, ResultMemory& memory)
       : slot_(slot), memory_(memory), items_(channel, memory) {}
 
-  // The reply is these bytes. False: no memory for them, and there is no reply yet.
-  [[nodiscard]] bool set(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes);
+  // The reply is these bytes. False: no memory for them, and there is no reply yet. `flags`:
+  // ipc::ResultFlag.
+  [[nodiscard]] bool set(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
+                         std::uint8_t flags = 0);
 
   // The reply is a failure that could not be told: there is no memory even for that.
   void set_untold_failure();
 
-  // A chunk's: open the items, add all of them, close. If they cannot be opened, the reply is
-  // a failure (set), which is then that of every item.
+  // A chunk's: open the items, add all of them, or as many as were begun before the chunk was told
+  // to stop, close. If they cannot be opened, the reply is a failure (set), which is then that of
+  // every item.
   [[nodiscard]] ChainWriter& items() { return items_; }
   void close_items();
 
@@ -37,7 +40,8 @@ class Reply {
   [[nodiscard]] const ResultMemory& memory() const { return memory_; }
 
  private:
-  void fill(ipc::Status status, ipc::Format format, ipc::Where where, std::uint32_t count);
+  void fill(ipc::Status status, ipc::Format format, ipc::Where where, std::uint32_t count,
+            std::uint8_t flags = 0);
 
   ipc::ResultSlot& slot_;
   ResultMemory& memory_;

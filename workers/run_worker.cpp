@@ -56,7 +56,7 @@ bool is_this_build(std::uint64_t magic, std::uint64_t build) {
 // A process that a task forks must not write here, and has no use for it.
 constexpr ipc::OnFork kOnFork = ipc::OnFork::exclude;
 
-int run(OwnedMemory memory) {
+int run(InterpreterState& state, OwnedMemory memory) {
   if (size_of(memory.channel) < sizeof(ipc::Channel) ||
       size_of(memory.board) < sizeof(ipc::Board)) {
     return kExitMismatch;
@@ -83,16 +83,19 @@ int run(OwnedMemory memory) {
 
   std::optional<WorkerModule> module = WorkerModule::import();
   if (!module) return -1;
-  Executor executor(std::move(*module));
+  Executor executor(std::move(*module), end);
+  state.interruption = &executor.interruption();
   WorkerLoop loop(end, arguments, results, executor);
-  return loop.run(pid) == LoopEnd::interrupted ? -1 : kExitInOrder;
+  const LoopEnd ended = loop.run(pid);
+  state.interruption = nullptr;
+  return ended == LoopEnd::interrupted ? -1 : kExitInOrder;
 }
 
 }  // namespace
 
-int run_worker(const WorkerMemory& memory) noexcept {
+int run_worker(InterpreterState& state, const WorkerMemory& memory) noexcept {
   try {
-    return run(OwnedMemory(memory));
+    return run(state, OwnedMemory(memory));
   } catch (const std::system_error& error) {
     const Ref pair = Ref::steal(Py_BuildValue("(is)", error.code().value(), error.what()));
     if (pair) PyErr_SetObject(PyExc_OSError, pair.get());

@@ -6,6 +6,8 @@
 // Not: the process. What comes before (lifeline, pidfd) and after (atexit) is its caller's.
 #pragma once
 
+#include "workers/interpreter_state.hpp"
+
 namespace owngil::workers {
 
 // Descriptors, as runtime/process_host.hpp sent them.
@@ -22,7 +24,8 @@ inline constexpr int kExitInOrder = 0;
 inline constexpr int kExitMismatch = 3;  // the user's process runs another build
 
 // Returns the exit code of the worker, or -1 with a Python exception set if it could not start.
-// A failed initializer is an exit in order: the reply has told it. Never throws.
-[[nodiscard]] int run_worker(const WorkerMemory& memory) noexcept;
+// A failed initializer is an exit in order: the reply has told it. Never throws. `state` tells
+// for as long as it runs that this interpreter is a worker.
+[[nodiscard]] int run_worker(InterpreterState& state, const WorkerMemory& memory) noexcept;
 
 }  // namespace owngil::workers

@@ -17,7 +17,9 @@ struct Task {
   std::uint64_t id;
   std::uint32_t function;  // number of a blob
   std::uint32_t context;   // number of a blob; 0: none
+  std::uint32_t retry_on;  // number of a blob: which exceptions are worth another run; 0: none
   std::uint32_t count;     // items of a chunk; else 1
+  bool timed;              // it has a time limit
   ipc::TaskKind kind;      // call, chunk or initialize
   ipc::Format format;      // of the payload; a chunk's items have their own
   std::span<const std::byte> payload;

@@ -61,8 +61,15 @@ WorkerLoop::Next WorkerLoop::receive(const ipc::TaskSlot& slot) {
 ipc::Status WorkerLoop::execute(const ipc::TaskSlot& slot) {
   const std::uint64_t begun_ns = now_ns_ != 0 ? now_ns_ : ipc::now_ns();
   channel_.begin(slot.task, begun_ns);
-  const Task task{slot.task, slot.function, slot.context, slot.count,
-                  slot.kind, slot.format,   payload(slot)};
+  const Task task{.id = slot.task,
+                  .function = slot.function,
+                  .context = slot.context,
+                  .retry_on = slot.retry_on,
+                  .count = slot.count,
+                  .timed = (slot.flags & ipc::kTimed) != 0,
+                  .kind = slot.kind,
+                  .format = slot.format,
+                  .payload = payload(slot)};
   ipc::ResultSlot& result = channel_.reserve_result();
   Reply reply(result, channel_, memory_);
   runner_.run(task, blobs_, reply);

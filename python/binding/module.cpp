@@ -4,6 +4,7 @@
 // Threads: needs the GIL. Loads in any interpreter: no global holds a Python object.
 // Not: an interface for users; owngil's Python modules are.
 #include "python/binding/module_state.hpp"
+#include "python/binding/options.hpp"
 #include "workers/process_methods.hpp"
 
 #include <string>
@@ -67,9 +68,9 @@ PyMethodDef methods[] = {
 int execute(PyObject* module) {
   ModuleState* state = state_of_module(module);
   *state = ModuleState{};
-  return PyModule_AddFunctions(module, workers::process_methods()) == 0 &&
-                 add_future_type(module, *state) && add_completions_type(module, *state) &&
-                 add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
+  return workers::add_process_methods(module) && add_future_type(module, *state) &&
+                 add_completions_type(module, *state) && add_map_iterator_type(module, *state) &&
+                 add_pool_type(module, *state) && add_options_type(module, *state) &&
                  PyModule_AddStringConstant(module, "version", OWNGIL_VERSION) == 0
              ? 0
              : -1;

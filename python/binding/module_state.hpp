@@ -7,13 +7,16 @@
 #pragma once
 
 #include "runtime/runtime.hpp"
+#include "workers/interpreter_state.hpp"
 #include "workers/python.hpp"
 
+#include <cstddef>
 #include <cstdint>
 
 namespace owngil::binding {
 
 struct ModuleState {
+  workers::InterpreterState worker;  // first: workers/ knows no more of it
   PyTypeObject* pool_type;
   PyTypeObject* future_base_type;
   PyTypeObject* map_iterator_type;
@@ -24,6 +27,8 @@ struct ModuleState {
   runtime::Runtime* runtime;  // made with the first pool
   std::uint32_t generation;   // forks between the first import and this process
 };
+
+static_assert(offsetof(ModuleState, worker) == 0);
 
 extern PyModuleDef module_definition;
 

@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from . import _core, _worker
+from . import _core, _errors, _worker  # noqa: F401 - what stops a task is in _errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,12 +81,13 @@ def _work(worker: Any, config: Config) -> int:
     memory, rank, pool_name, fds = worker
     _reseed()
     _match_output()
+    import _signal
+
     if not config["ignores_interrupt"]:
         # Python left the interrupt ignored, as it was when the process began: a Ctrl-C during
         # the start would have ended in a traceback.
-        import _signal
-
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    _signal.signal(_core.INTERRUPT_SIGNAL, _core.interrupt_task)
     _worker.enter(rank, os.getpid(), "process", pool_name)
     _worker.adopt_fds(fds)
     try:

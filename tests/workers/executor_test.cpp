@@ -86,7 +86,7 @@ class ExecutorTest : public testing::Test {
     run_python("log.clear()");
     std::optional<WorkerModule> module = WorkerModule::import();
     ASSERT_TRUE(module);
-    executor.emplace(std::move(*module));
+    executor.emplace(std::move(*module), world.worker());
   }
   void TearDown() override { EXPECT_EQ(PyErr_Occurred(), nullptr); }
 

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What `_core` keeps for the worker that its interpreter is.
+//
+// Threads: needs the GIL.
+// Lifetime: the module's state begins with it (python/binding/module_state.hpp), so that workers/
+//   reaches it from the module alone.
+#pragma once
+
+#include "workers/python.hpp"
+
+namespace owngil::workers {
+
+class Interruption;
+
+struct InterpreterState {
+  Interruption* interruption;  // nullptr: this interpreter is no worker
+};
+
+// Requires: `module` is `_core`.
+inline InterpreterState& interpreter_state(PyObject* module) noexcept {
+  return *static_cast<InterpreterState*>(PyModule_GetState(module));
+}
+
+}  // namespace owngil::workers
