@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What is known of the death that failed a task: enough for an error that says what happened.
+// What is known of a death, or of a limit, that failed a task: enough to say what happened.
 //
 // Threads: made under the supervisor's mutex, immutable from then on.
 // Lifetime: owned by its task, until that is reused. On the heap, so that a task that succeeds
@@ -25,6 +25,10 @@ struct Failure {
   // of the task
   std::uint64_t task = 0;
   std::uint64_t ran_ns = 0;
+  // of a limit that has passed
+  std::uint64_t limit_ns = 0;
+  bool of_deadline = false;  // counted from the submission, not from when it had begun
+  bool begun = true;
 };
 
 }  // namespace owngil::runtime

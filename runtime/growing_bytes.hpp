@@ -15,6 +15,14 @@
 
 namespace owngil::runtime {
 
+// A copy, which whoever has it frees. std::bad_alloc: no memory.
+inline HeapBytes heap_copy(const std::byte* data, std::size_t size) {
+  auto* copy = static_cast<std::byte*>(std::malloc(size));
+  if (copy == nullptr) throw std::bad_alloc();
+  std::memcpy(copy, data, size);
+  return {copy, size};
+}
+
 class GrowingBytes {
  public:
   GrowingBytes() = default;

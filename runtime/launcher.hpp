@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a supervisor needs from the world around it: processes, and a call later on.
 //
-// Threads: launch from any thread; the supervisor may hold its mutex while it calls kill and
-//   call_after, which therefore never call back.
+// Threads: launch from any thread; the supervisor may hold its mutex while it calls kill, signal
+//   and call_after, which therefore never call back.
 // Not: the processes themselves; see process_host.hpp. Tests play workers with threads.
 #pragma once
 
@@ -21,6 +21,8 @@ class Launcher {
   // std::system_error: nothing was started. Else one of Supervisor::on_exited, on_failed follows.
   virtual void launch(std::uint64_t key, const WorkerFds& fds) = 0;
   virtual void kill(std::uint64_t key) noexcept = 0;
+  // Of a worker that runs; else nothing happens.
+  virtual void signal(std::uint64_t key, int number) noexcept = 0;
   // Supervisor::on_timer is called on the control thread once this time has passed.
   virtual void call_after(std::uint64_t delay_ns) = 0;
   // The pool is closed and its last worker gone: nothing will be called any more.

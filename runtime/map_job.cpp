@@ -8,10 +8,14 @@ namespace owngil::runtime {
 
 namespace {
 
-std::size_t item_bytes(const MapJob& job, std::size_t offset) {
+std::size_t item_bytes(const std::byte* item) {
   ipc::ItemHeader header;
-  std::memcpy(&header, job.items.data() + offset, sizeof header);
+  std::memcpy(&header, item, sizeof header);
   return sizeof header + ipc::padded(header.size);
+}
+
+std::size_t item_bytes(const MapJob& job, std::size_t offset) {
+  return item_bytes(job.items.data() + offset);
 }
 
 // One that is not in the list yet, and not complete.
@@ -53,6 +57,17 @@ Segment& cut_segment(MapJob& job, std::uint64_t items) {
   (job.last != nullptr ? job.last->following : job.first) = segment;
   job.last = segment;
   return *segment;
+}
+
+Segment& cut_all(MapJob& job) {
+  job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
+  return cut_segment(job, job.chunk_size);
+}
+
+void keep_first(HeapBytes& items, std::uint64_t count) {
+  std::size_t size = 0;
+  for (; count > 0; --count) size += item_bytes(items.data + size);
+  items.size = size;
 }
 
 Segment& split_segment(Segment& segment, std::uint32_t items) {

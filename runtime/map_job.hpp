@@ -13,6 +13,7 @@
 #include "runtime/task.hpp"
 
 #include <cstdint>
+#include <optional>
 
 namespace owngil::runtime {
 
@@ -23,8 +24,13 @@ struct Segment : Task {
   std::uint32_t count{0};
   std::size_t begin{0};  // of its items in the job's bytes
   std::size_t end{0};
-  std::uint64_t begun_ns{0};
+  std::uint64_t sent_ns{0};
   Segment* following{nullptr};  // the segment of the next items
+
+  Segment() = default;
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  ~Segment() { delete terms; }
 };
 
 struct MapJob {
@@ -38,9 +44,12 @@ struct MapJob {
   std::uint64_t item_ns{0};  // measured; 0: not yet
   Segment* first{nullptr};   // the oldest segment that was not consumed
   Segment* last{nullptr};
-  std::uint32_t live{0};  // segments that are not complete
-  Task anchor;            // stands in the backlog for [cut, added)
-  bool queued{false};     // the anchor is in the backlog
+  std::uint32_t live{0};         // segments that are not complete
+  Task anchor;                   // stands in the backlog for [cut, added)
+  std::optional<Policy> policy;  // of each item
+  std::optional<Agenda::Entry> deadline;
+  bool expired{false};  // its deadline has come: nothing of it is to begin
+  bool queued{false};   // the anchor is in the backlog
   bool handle{true};
   bool waited{false};   // a thread waits for its first segment
   bool counted{false};  // among the supervisor's pending work
@@ -63,9 +72,15 @@ std::uint64_t segment_items(const MapJob& job, std::uint32_t workers);
 // Cuts that many items, or as many as fit kMaxBytes, off what remains; appends the segment.
 Segment& cut_segment(MapJob& job, std::uint64_t items);
 
+// Cuts all that remains into one segment. Requires: some remain.
+Segment& cut_all(MapJob& job);
+
 // Leaves the first `items` in the segment; returns a new one behind it with the rest.
 // Requires: 0 < items < segment.count.
 Segment& split_segment(Segment& segment, std::uint32_t items);
+
+// Keeps the first `count` of some items, or results.
+void keep_first(HeapBytes& items, std::uint64_t count);
 
 // Skips `count` items from `begin`; returns where the next one starts.
 std::size_t skip_items(const MapJob& job, std::size_t begin, std::uint64_t count);

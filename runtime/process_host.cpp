@@ -27,6 +27,8 @@ void ProcessHost::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, con
 
 void ProcessHost::kill(std::uint64_t key) { state_->kill(key); }
 
+void ProcessHost::signal(std::uint64_t key, int number) noexcept { state_->signal(key, number); }
+
 void ProcessHost::close(int limit_ms) { state_->close(limit_ms); }
 
 void ProcessHost::forked_child() noexcept { state_->forked_child(); }

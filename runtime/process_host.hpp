@@ -83,6 +83,9 @@ class ProcessHost {
   // SIGKILL, at once or as soon as it has started. A key that has exited is ignored.
   void kill(std::uint64_t key);
 
+  // A signal for a worker that has started; else nothing happens.
+  void signal(std::uint64_t key, int number) noexcept;
+
   // Ends guardian, templates and workers and everything that they started, and returns when
   // they are gone (at most `limit_ms`). No callback comes afterwards. Safe to call twice.
   void close(int limit_ms = 2000);

@@ -198,7 +198,7 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
   launch.phase = Phase::running;
   launch.sender.reset();
   launch.watched = std::make_unique<Watched>(fds_, std::move(message.fds.front()));
-  if (launch.kill_wanted) kill_by(launch);
+  if (launch.kill_wanted) signal_by(launch, SIGKILL);
   const auto stray = std::find_if(strays_.begin(), strays_.end(),
                                   [pid](const Stray& one) { return one.pid == pid; });
   if (stray != strays_.end()) {

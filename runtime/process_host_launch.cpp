@@ -262,8 +262,8 @@ ProcessHost::State::Template* ProcessHost::State::find_template(std::uint64_t id
   return found == templates_.end() ? nullptr : &*found;
 }
 
-void ProcessHost::State::kill_by(const Launch& launch) {
-  static_cast<void>(::syscall(SYS_pidfd_send_signal, launch.watched->fd(), SIGKILL, nullptr, 0));
+void ProcessHost::State::signal_by(const Launch& launch, int number) {
+  static_cast<void>(::syscall(SYS_pidfd_send_signal, launch.watched->fd(), number, nullptr, 0));
 }
 
 void ProcessHost::State::kill(std::uint64_t key) {
@@ -272,7 +272,15 @@ void ProcessHost::State::kill(std::uint64_t key) {
   const auto found = launches_.find(key);
   if (found == launches_.end()) return;
   found->second->kill_wanted = true;
-  if (found->second->phase == Phase::running) kill_by(*found->second);
+  if (found->second->phase == Phase::running) signal_by(*found->second, SIGKILL);
+}
+
+void ProcessHost::State::signal(std::uint64_t key, int number) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || is_forked()) return;
+  const auto found = launches_.find(key);
+  if (found == launches_.end() || found->second->phase != Phase::running) return;
+  signal_by(*found->second, number);
 }
 
 void ProcessHost::State::close(int limit_ms) {

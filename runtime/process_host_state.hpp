@@ -39,6 +39,7 @@ class ProcessHost::State {
   void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
                        const Welcome& welcome);
   void kill(std::uint64_t key);
+  void signal(std::uint64_t key, int number) noexcept;
   void close(int limit_ms);
   void forked_child() noexcept;
   [[nodiscard]] bool is_forked() const noexcept { return forked_.load(std::memory_order_relaxed); }
@@ -140,7 +141,7 @@ class ProcessHost::State {
   void add_launch(std::uint64_t key, std::unique_ptr<Launch> launch);
   [[nodiscard]] int present(int fd) const;
   Template* find_template(std::uint64_t id);
-  static void kill_by(const Launch& launch);
+  static void signal_by(const Launch& launch, int number);
 
   // --- control thread
   template <class Step>

@@ -63,6 +63,10 @@ class Runtime::Pool final : public Launcher {
 
   void kill(std::uint64_t key) noexcept override { runtime_.host_.kill(key); }
 
+  void signal(std::uint64_t key, int number) noexcept override {
+    runtime_.host_.signal(key, number);
+  }
+
   void call_after(std::uint64_t delay_ns) override {
     asio::post(runtime_.control_, [this, delay_ns] {
       if (ended_) return;

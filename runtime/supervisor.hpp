@@ -9,7 +9,9 @@
 // Invariants: I3, I5, I6, I8 of ARCHITECTURE.md, and
 //   V1  A thread that waits is in `waiters_`; at most one of them is the collector.
 //   V2  While somebody must be served and no caller collects, the bell names control.
-//   V3  A task is in exactly one of: the backlog, one link's in_flight, complete.
+//   V3  A task is in exactly one of: the backlog, one link's in_flight, at rest (the agenda or a
+//       dying link's after_death), complete.
+//   V4  `alarm_ns_` is no later than any limit can pass of what runs, waits or rests.
 #pragma once
 
 #include "ipc/arena.hpp"
@@ -58,6 +60,9 @@ struct Call {
   std::span<const std::byte> payload;
 };
 
+// What cancel() does with a task that has begun.
+enum class Running : std::uint8_t { spare, stop };
+
 enum class Admission : std::uint8_t { admitted, closed, broken, no_memory };
 enum class WaitEnd : std::uint8_t { ready, timeout, signal };
 
@@ -96,11 +101,14 @@ class Supervisor {
   void drop_blob(std::uint32_t number);
 
   // --- calls. The caller owns a handle to the task until it calls forget().
-  Admission submit(const Call& call, Task*& task);
+  Admission submit(const Call& call, Task*& task, const Policy* policy = nullptr);
   void forget(Task& task);
   bool poll(Task& task);  // collects what is ready; is it complete?
   bool is_running(Task& task);
-  bool cancel(Task& task);  // true: it is complete now, as cancelled; it never ran
+  // True: it will be complete as cancelled, and is if it had not begun. One that has begun is told
+  // to stop, if it may be, and its worker is killed if it has not after the grace (default: the
+  // policy's).
+  bool cancel(Task& task, Running running, std::optional<std::uint64_t> grace_ns = {});
   // Waits until the task is complete. `budget_ns`: only spin, for so long at most, and only if a
   // CPU is free for it; else spin a little, then sleep until `deadline_ns` (~0: for ever).
   bool spin(Task& task, std::uint64_t budget_ns);
@@ -113,14 +121,15 @@ class Supervisor {
   void close_completions();
 
   // --- map. The items are appended to job.items by the caller, by `add_items` alone.
-  MapJob* open_map(std::uint32_t function, std::uint32_t context, std::uint32_t chunk_size);
+  MapJob* open_map(std::uint32_t function, std::uint32_t context, std::uint32_t chunk_size,
+                   const Policy* policy = nullptr);
   Admission add_items(MapJob& job, std::span<const std::byte> items, std::uint64_t count);
   // The first segment, complete; nullptr: not yet (see the two below), or no items are left.
   Segment* ready_segment(MapJob& job);
   bool spin(MapJob& job, std::uint64_t budget_ns);
   WaitEnd wait(MapJob& job, std::uint64_t deadline_ns);
   void consume_segment(MapJob& job);
-  void close_map(MapJob& job);  // cancels what has not begun
+  void close_map(MapJob& job);  // cancels what has not begun, and more if its policy says so
 
   // --- the end
   void shutdown(bool cancel_waiting);
@@ -146,6 +155,11 @@ class Supervisor {
     std::uint64_t tasks_done = 0;
     std::uint64_t busy_ns = 0;
   };
+  // When a limit passes, and of which item of a chunk.
+  struct Limit {
+    std::uint64_t when_ns;
+    std::uint32_t item;
+  };
   using Lock = std::unique_lock<std::mutex>;
 
   // submit side (supervisor_send.cpp)
@@ -161,11 +175,19 @@ class Supervisor {
   void stop_link(WorkerLink& link);
   void touch_busy(WorkerLink& link);
   void took_back(WorkerLink& link, Task& task);
+  void took_out(WorkerLink& link, Task& task);
+  void note_limit(WorkerLink& link, Task& task, const Policy& policy);
 
   // result side (supervisor_collect.cpp)
   void collect();
   void collect_from(WorkerLink& link);
   bool accept(WorkerLink& link, const ipc::ResultSlot& slot);
+  void left(WorkerLink& link, const Task& task);
+  bool accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
+  bool accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment);
+  static bool is_part(const WorkerLink& link, const ipc::ResultSlot& slot, const Segment& segment);
+  bool end_by_nonsense(WorkerLink& link, Task& task);
+  bool drop_payload(WorkerLink& link, const ipc::ResultSlot& slot);
   bool take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
   std::optional<Ending> take_outcome(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
   bool accept_initializer(WorkerLink& link, const ipc::ResultSlot& slot);
@@ -195,12 +217,42 @@ class Supervisor {
   void settle();
   std::uint64_t notify_position(WorkerLink& link) const;
 
+  // limits, and the end of tasks that run (supervisor_limits.cpp)
+  static const Policy* policy_of(const Task& task);
+  static Terms& terms_of(Task& task);
+  void wake_at(std::uint64_t when_ns);
+  std::uint64_t watch(WorkerLink& link, std::uint64_t now);
+  std::optional<Limit> passes_at(WorkerLink& link, const Task& task, std::uint64_t timeout_ns);
+  void time_out(WorkerLink& link, Task& task, const Policy& policy, std::uint32_t item);
+  void sentence(WorkerLink& link, Task& task, Ending verdict, std::uint64_t grace_ns);
+  void doom(WorkerLink& link);
+  static Failure failure_of(const WorkerLink& link);
+  void spare_unbegun(WorkerLink& link);
+  void expire(Task& task);
+  void expire(MapJob& job);
+  void end_unbegun(Task& task, std::uint64_t limit_ns);
+  void withdraw(Task& task);
+
+  // what had begun: its end, or another run (supervisor_retry.cpp)
+  bool may_run_again(const Task& task) const;
+  std::uint32_t judge_of(const Task& task) const;
+  void end_begun(Task& task, Failure failure, WorkerLink* until_gone);
+  void tell_limit(const Task& task, Failure& failure) const;
+  bool rest_raised(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
+  void rest(Task& task, Attempt attempt, WorkerLink* until_gone);
+  void end_rest(Task& task);
+  void end_resting(Ending ending);
+  void part_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
+                    const Failure& failure, WorkerLink* until_gone);
+  void part_at(Segment& segment, std::uint32_t done, HeapBytes items, const Failure* failure,
+               WorkerLink* until_gone);
+  void leave_unbegun(Segment& segment);
+  void complete_done(Segment& segment);
+
   // life and death (supervisor_life.cpp)
   void launch(Rank rank, std::uint64_t generation);
   WorkerLink* find(std::uint64_t key);
   void bury(WorkerLink& link, const Failure& failure);
-  void bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
-                    const Failure& failure);
   void replace(Rank rank, std::uint64_t generation);
   void break_pool(std::vector<std::byte> failure, std::string reason);
   void fail_everything();
@@ -226,6 +278,7 @@ class Supervisor {
   Scheduler scheduler_;
   TaskStore store_;
   TaskQueue backlog_;
+  Agenda agenda_;
   std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none
   std::vector<RankTotals> totals_;
   std::vector<WorkerLink*> busy_;  // with something to be answered
@@ -236,7 +289,7 @@ class Supervisor {
   std::uint32_t fruitless_ = 0;  // workers in a row that ended before they were ready
   bool closing_ = false;
   bool ended_ = false;
-  bool timer_armed_ = false;
+  std::uint64_t alarm_ns_ = ~std::uint64_t{0};  // when on_timer will be called; ~0: not at all
   bool look_closely_ = false;       // time has passed: is a task stuck behind a long one?
   bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Collect, complete: from a worker's result ring to a task's outcome. What a worker wrote is
 // checked here (I3), on a private copy.
+#include "ipc/futex.hpp"
 #include "runtime/growing_bytes.hpp"
 #include "runtime/supervisor.hpp"
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <new>
 #include <optional>
+#include <utility>
 
 namespace owngil::runtime {
 
@@ -15,13 +17,6 @@ namespace {
 
 // No task runs longer, as far as averages are concerned.
 constexpr std::uint64_t kLongestRunNs = 3'600'000'000'000;
-
-HeapBytes heap_copy(const std::byte* data, std::size_t size) {
-  auto* copy = static_cast<std::byte*>(std::malloc(size));
-  if (copy == nullptr) throw std::bad_alloc();
-  std::memcpy(copy, data, size);
-  return {copy, size};
-}
 
 }  // namespace
 
@@ -43,7 +38,7 @@ void Supervisor::collect() {
 }
 
 void Supervisor::collect_from(WorkerLink& link) {
-  if (link.state == LinkState::rogue) return;
+  if (link.state == LinkState::doomed) return;
   while (const ipc::ResultSlot* slot = link.end().front_result()) {
     const ipc::ResultSlot copy = *slot;
     if (!accept(link, copy)) {
@@ -58,6 +53,31 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
   if (slot.task == kInitializerTask) return accept_initializer(link, slot);
   Task* task = link.oldest();
   if (task == nullptr || task->id != slot.task || task->position != slot.position) return false;
+  link.pop_oldest();
+  left(link, *task);
+  const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
+  scheduler_.completed(link.rank, run_ns);
+  RankTotals& totals = totals_[link.rank];
+  totals.busy_ns += run_ns;
+  if (link.sentence.task == task) link.sentence = {};
+  if (task->terms != nullptr && task->terms->verdict != Ending::none) {
+    return accept_sentenced(link, slot, *task);
+  }
+  if (task->kind == ipc::TaskKind::chunk) {
+    auto& segment = static_cast<Segment&>(*task);
+    totals.tasks_done += std::min(slot.count, segment.count);
+    if (is_part(link, slot, segment)) return accept_part(link, slot, segment);
+    const std::uint64_t each = std::max<std::uint64_t>(run_ns / segment.count, 1);
+    // The first call in a worker loads the function: believe later ones more.
+    MapJob& job = *segment.job;
+    job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
+  } else {
+    ++totals.tasks_done;
+    if (slot.status == ipc::Status::raised && (slot.flags & ipc::kRetryable) != 0 &&
+        judge_of(*task) != 0) {
+      return rest_raised(link, slot, *task) || end_by_nonsense(link, *task);
+    }
+  }
   std::optional<Ending> ending;
   try {
     ending = take_outcome(link, slot, *task);
@@ -65,25 +85,80 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
     free_payload(*task);
     ending = Ending::no_memory;
   }
-  if (!ending) return false;
-  link.pop_oldest();
-  if (task->watched) --link.watched;
-  const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
-  scheduler_.completed(link.rank, run_ns);
-  RankTotals& totals = totals_[link.rank];
-  totals.busy_ns += run_ns;
-  if (task->kind == ipc::TaskKind::chunk) {
-    auto& segment = static_cast<Segment&>(*task);
-    totals.tasks_done += segment.count;
-    const std::uint64_t each = std::max<std::uint64_t>(run_ns / segment.count, 1);
-    // The first call in a worker loads the function: believe later ones more.
-    MapJob& job = *segment.job;
-    job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
+  if (!ending) return end_by_nonsense(link, *task);
+  if (*ending == Ending::returned && task->kind == ipc::TaskKind::chunk) {
+    complete_done(static_cast<Segment&>(*task));
   } else {
-    ++totals.tasks_done;
+    complete(*task, *ending);
   }
-  complete(*task, *ending);
   return true;
+}
+
+// The worker was at this task when it wrote what makes no sense; the caller ends it for that.
+bool Supervisor::end_by_nonsense(WorkerLink& link, Task& task) {
+  Failure failure = failure_of(link);
+  failure.protocol = true;
+  if (task.kind == ipc::TaskKind::chunk) {
+    arguments_.free(task.block.offset);
+    part_at(static_cast<Segment&>(task), 0, {nullptr, 0}, &failure, &link);
+  } else {
+    end_begun(task, failure, &link);
+  }
+  return false;
+}
+
+// An answer for a task whose end was certain before: only of a chunk do its first items count.
+bool Supervisor::accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot, Task& task) {
+  Failure failure = failure_of(link);
+  failure.ran_ns = std::min(slot.run_ns, kLongestRunNs);
+  if (task.kind != ipc::TaskKind::chunk) {
+    if (!drop_payload(link, slot)) return end_by_nonsense(link, task);
+    end_begun(task, failure, nullptr);
+    return true;
+  }
+  auto& segment = static_cast<Segment&>(task);
+  HeapBytes items{nullptr, 0};
+  std::uint32_t done = 0;
+  if (slot.status == ipc::Status::chunk) {
+    done = slot.count;
+    if (done > segment.count || slot.where != ipc::Where::block ||
+        !take_chain(link, slot.block, done, items)) {
+      return end_by_nonsense(link, task);
+    }
+  } else if (!drop_payload(link, slot)) {
+    return end_by_nonsense(link, task);
+  }
+  const std::uint32_t in_time = std::min(done, task.terms->item);
+  arguments_.free(segment.block.offset);
+  if (in_time == 0) std::free(std::exchange(items, {nullptr, 0}).data);
+  keep_first(items, in_time);
+  part_at(segment, in_time, items, &failure, nullptr);
+  return true;
+}
+
+bool Supervisor::is_part(const WorkerLink& link, const ipc::ResultSlot& slot,
+                         const Segment& segment) {
+  return slot.status == ipc::Status::chunk && slot.where == ipc::Where::block &&
+         slot.count < segment.count && link.ordered_stop == segment.id;
+}
+
+// A chunk that was told to stop, because an item seemed late that then was not: the rest waits
+// again.
+bool Supervisor::accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment) {
+  HeapBytes items{nullptr, 0};
+  if (!take_chain(link, slot.block, slot.count, items)) return end_by_nonsense(link, segment);
+  arguments_.free(segment.block.offset);
+  part_at(segment, slot.count, items, nullptr, nullptr);
+  return true;
+}
+
+// The task is not outstanding there any more.
+void Supervisor::left(WorkerLink& link, const Task& task) {
+  if (task.watched) --link.watched;
+  const Policy* const policy = policy_of(task);
+  if (policy != nullptr && policy->timeout_ns != 0 && --link.timed == 0) {
+    link.shortest_limit_ns = ipc::kForever;
+  }
 }
 
 // Nothing: the worker wrote nonsense.
@@ -123,6 +198,15 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
   // The pool breaks once the worker has left in order: what it has logged is on its way.
   link.failure = std::move(bytes);
   scheduler_.close(link.rank);
+  return true;
+}
+
+bool Supervisor::drop_payload(WorkerLink& link, const ipc::ResultSlot& slot) {
+  if (slot.where == ipc::Where::inline_bytes) return slot.size <= ipc::kInlineBytes;
+  if (slot.where != ipc::Where::block || link.results().checked(slot.block) == nullptr) {
+    return false;
+  }
+  link.release(slot.block.offset);
   return true;
 }
 
@@ -185,7 +269,8 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
 }
 
 void Supervisor::make_rogue(WorkerLink& link) {
-  link.state = LinkState::rogue;
+  link.state = LinkState::doomed;
+  link.broke_protocol = true;
   scheduler_.close(link.rank);
   launcher_->kill(link.key);
 }
@@ -198,6 +283,10 @@ void Supervisor::complete(Task& task, Ending ending) {
   }
   drop_blob_use(task.function);
   drop_blob_use(task.context);
+  if (task.terms != nullptr) {
+    drop_blob_use(task.terms->policy.retry_on);
+    if (task.terms->deadline) agenda_.remove(*std::exchange(task.terms->deadline, std::nullopt));
+  }
   --pending_;
   task.stage.store(Stage::complete, std::memory_order_release);
   if (task.watched) {
@@ -260,6 +349,7 @@ void Supervisor::finish_job(MapJob& job) {
   }
   drop_blob_use(job.function);
   drop_blob_use(job.context);
+  if (job.policy) drop_blob_use(job.policy->retry_on);
   delete &job;
 }
 
@@ -271,6 +361,7 @@ void Supervisor::forget(Task& task) {
 
 void Supervisor::reuse(Task& task) {
   free_payload(task);
+  delete task.terms;
   store_.give_back(task);
 }
 
@@ -286,25 +377,6 @@ bool Supervisor::is_running(Task& task) {
   settle();
   return task.stage.load(std::memory_order_relaxed) == Stage::sent &&
          links_[task.rank]->end().is_claimed(task.position);
-}
-
-bool Supervisor::cancel(Task& task) {
-  const Lock lock(mutex_);
-  settle();
-  switch (task.stage.load(std::memory_order_relaxed)) {
-    case Stage::complete: return task.ending == Ending::cancelled;
-    case Stage::sent: {
-      WorkerLink& link = *links_[task.rank];
-      if (!link.take_back(task)) return false;
-      took_back(link, task);
-      break;
-    }
-    case Stage::waiting: backlog_.remove(task);
-  }
-  free_payload(task);
-  complete(task, Ending::cancelled);
-  settle();
-  return true;
 }
 
 bool Supervisor::watch(Task& task, void* watcher) {
@@ -357,20 +429,31 @@ void Supervisor::close_map(MapJob& job) {
     backlog_.remove(job.anchor);
     job.queued = false;
   }
+  if (job.deadline) agenda_.remove(*std::exchange(job.deadline, std::nullopt));
   job.cut = job.added;
+  ++job.live;  // until all of them have been told
+  std::vector<Segment*> open;
   for (Segment* segment = job.first; segment != nullptr; segment = segment->following) {
-    if (segment->is_complete()) continue;
+    if (!segment->is_complete()) open.push_back(segment);
+  }
+  for (Segment* segment : open) {
+    if (segment->is_complete()) continue;  // with another that shared its worker
     if (segment->stage.load(std::memory_order_relaxed) == Stage::sent) {
       WorkerLink& link = *links_[segment->rank];
-      if (!link.take_back(*segment)) continue;
+      if (!link.take_back(*segment)) {
+        if (job.policy && job.policy->cancel_running) {
+          sentence(link, *segment, Ending::cancelled, job.policy->grace_ns);
+        }
+        continue;
+      }
       took_back(link, *segment);
     } else {
-      backlog_.remove(*segment);
+      withdraw(*segment);
     }
-    segment->ending = Ending::cancelled;
-    segment->stage.store(Stage::complete, std::memory_order_relaxed);
-    --job.live;
+    segment->place = Task::Place::inline_bytes;
+    complete(*segment, Ending::cancelled);
   }
+  --job.live;
   if (job.is_finished()) finish_job(job);
   settle();
 }

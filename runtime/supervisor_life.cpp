@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <system_error>
+#include <utility>
 
 namespace owngil::runtime {
 
@@ -124,16 +125,12 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   if (link == nullptr) return;
   collect_from(*link);
   const ipc::CurrentView current = link->end().current();
-  const std::uint64_t now = ipc::now_ns();
-  Failure failure;
-  failure.worker_key = key;
+  Failure failure = failure_of(*link);
   failure.pid = pid;
-  failure.rank = link->rank;
   failure.wait_status = exit.wait_status;
   failure.status_known = exit.status_known;
-  failure.protocol = link->state == LinkState::rogue;
   failure.peak_rss_bytes = exit.peak_rss_bytes;
-  failure.ran_ns = current.begun_ns < now ? now - current.begun_ns : 0;
+  failure.ran_ns = ran_ns(current, ipc::now_ns());
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
   if (current.state == ipc::WorkerState::mismatch) {
@@ -166,55 +163,19 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   scheduler_.remove(rank);
   if (link.initializing) --initializing_;
   if (link.is_busy) std::erase(busy_, &link);
+  for (Task* task : std::exchange(link.after_death, {})) end_rest(*task);
   const std::vector<Task*> tasks = link.take_all();
   for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
     if ((*task)->kind == ipc::TaskKind::chunk) {
-      bury_segment(link, static_cast<Segment&>(**task), current, failure);
+      part_segment(link, static_cast<Segment&>(**task), current, failure, nullptr);
     } else if ((*task)->id == current.task) {
-      fail(**task, failure);
-      complete(**task, Ending::died);
+      end_begun(**task, failure, nullptr);
     } else {
       (*task)->stage.store(Stage::waiting, std::memory_order_relaxed);
       backlog_.push_front(**task);
     }
   }
   links_[rank].reset();
-}
-
-// Splits a segment in what was done, the item that died, and the rest, which waits again.
-void Supervisor::bury_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
-                              const Failure& failure) {
-  arguments_.free(segment.block.offset);
-  segment.stage.store(Stage::waiting, std::memory_order_relaxed);
-  if (segment.id != current.task) {
-    backlog_.push_front(segment);
-    return;
-  }
-  std::uint64_t done = link.state == LinkState::rogue ? 0 : current.progress;
-  HeapBytes items{nullptr, 0};
-  if (done > segment.count || (done > 0 && !take_chain(link, current.chain, done, items))) {
-    done = 0;
-  }
-  Segment* guilty = &segment;
-  if (done == segment.count) {
-    guilty = nullptr;
-  } else if (done > 0) {
-    guilty = &split_segment(segment, static_cast<std::uint32_t>(done));
-  }
-  if (guilty != nullptr && guilty->count > 1) {
-    Segment& rest = split_segment(*guilty, 1);
-    rest.id = ++last_id_;
-    backlog_.push_front(rest);
-  }
-  if (guilty != nullptr) fail(*guilty, failure);
-  if (done > 0) {
-    segment.place = Task::Place::heap;
-    segment.heap = items;
-    if (guilty != nullptr) complete(*guilty, Ending::died);
-    complete(segment, Ending::returned);
-  } else {
-    complete(*guilty, Ending::died);
-  }
 }
 
 void Supervisor::replace(Rank rank, std::uint64_t generation) {
@@ -245,8 +206,7 @@ void Supervisor::empty_backlog(Ending ending) {
     if (task->place == Task::Place::anchor) {
       auto& job = *static_cast<MapJob*>(task->watcher);
       job.queued = false;
-      job.chunk_size = static_cast<std::uint32_t>(job.added - job.cut);
-      task = &cut_segment(job, job.chunk_size);
+      task = &cut_all(job);
     }
     free_payload(*task);
     complete(*task, ending);
@@ -265,6 +225,7 @@ void Supervisor::fail_everything() {
     launcher_->kill(link->key);
   }
   empty_backlog(Ending::broken);
+  end_resting(Ending::broken);
   maybe_ended();
 }
 
@@ -281,6 +242,7 @@ void Supervisor::shutdown(bool cancel_waiting) {
       }
     }
     empty_backlog(Ending::cancelled);
+    end_resting(Ending::cancelled);
   }
   settle();
   maybe_ended();

@@ -3,14 +3,29 @@
 #include "ipc/clock.hpp"
 #include "runtime/supervisor.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace owngil::runtime {
 
 namespace {
 
-// Room that a task may need in a ring beside itself: its context and its function.
-constexpr std::uint64_t kMessagesOfATask = 3;
+// Room that a task may need in a ring: itself, its context, its function, the judge of exceptions.
+constexpr std::uint64_t kMessagesOfATask = 4;
+
+// A message without a payload.
+void put_head(ipc::TaskSlot& slot, ipc::TaskKind kind, std::uint32_t function = 0) {
+  slot.task = 0;
+  slot.function = function;
+  slot.context = 0;
+  slot.size = 0;
+  slot.count = 1;
+  slot.kind = kind;
+  slot.format = ipc::Format::none;
+  slot.where = ipc::Where::inline_bytes;
+  slot.flags = 0;
+  slot.retry_on = 0;
+}
 
 void put_payload(ipc::TaskSlot& slot, std::span<const std::byte> bytes) {
   slot.where = ipc::Where::inline_bytes;
@@ -26,7 +41,7 @@ void put_payload(ipc::TaskSlot& slot, ipc::BlockRef block) {
 
 }  // namespace
 
-Admission Supervisor::submit(const Call& call, Task*& out) {
+Admission Supervisor::submit(const Call& call, Task*& out, const Policy* policy) {
   const std::size_t size = call.payload.size();
   std::optional<ipc::BlockRef> block;
   if (size > ipc::kInlineBytes) {
@@ -59,6 +74,15 @@ Admission Supervisor::submit(const Call& call, Task*& out) {
   }
   blobs_.use(task.function);
   blobs_.use(task.context);
+  if (policy != nullptr) {
+    task.terms = new Terms{.policy = *policy};
+    blobs_.use(policy->retry_on);
+    if (policy->deadline_ns != 0) {
+      const std::uint64_t when = ipc::now_ns() + policy->deadline_ns;
+      task.terms->deadline = agenda_.add(when, {Appointment::What::deadline, &task, nullptr});
+      wake_at(when);
+    }
+  }
   ++pending_;
   backlog_.push_back(task);
   out = &task;
@@ -80,7 +104,7 @@ void Supervisor::drop_blob(std::uint32_t number) {
 }
 
 MapJob* Supervisor::open_map(std::uint32_t function, std::uint32_t context,
-                             std::uint32_t chunk_size) {
+                             std::uint32_t chunk_size, const Policy* policy) {
   auto job = std::make_unique<MapJob>();
   job->function = function;
   job->context = context;
@@ -91,6 +115,15 @@ MapJob* Supervisor::open_map(std::uint32_t function, std::uint32_t context,
   const Lock lock(mutex_);
   blobs_.use(function);
   blobs_.use(context);
+  if (policy != nullptr) {
+    job->policy = *policy;
+    blobs_.use(policy->retry_on);
+    if (policy->deadline_ns != 0) {
+      const std::uint64_t when = ipc::now_ns() + policy->deadline_ns;
+      job->deadline = agenda_.add(when, {Appointment::What::map_deadline, nullptr, job.get()});
+      wake_at(when);
+    }
+  }
   return job.release();
 }
 
@@ -106,7 +139,9 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
     job.counted = true;
     ++pending_;
   }
-  if (!job.queued) {
+  if (job.expired) {
+    end_unbegun(cut_all(job), job.policy->deadline_ns);
+  } else if (!job.queued) {
     job.queued = true;
     backlog_.push_back(job.anchor);
   }
@@ -162,14 +197,17 @@ bool Supervisor::send(Task& task, Rank rank) {
   }
   if (task.context != 0 && !link.knows(task.context)) send_blob(link, task.context);
   if (!link.knows(task.function)) send_blob(link, task.function);
+  const std::uint32_t judge = judge_of(task);
+  if (judge != 0 && !link.knows(judge)) send_blob(link, judge);
 
   ipc::TaskSlot& slot = link.reserve();
+  put_head(slot, task.kind, task.function);
   slot.task = task.id;
-  slot.function = task.function;
   slot.context = task.context;
-  slot.kind = task.kind;
   slot.format = task.format;
-  slot.count = 1;
+  slot.retry_on = judge;
+  const Policy* const policy = policy_of(task);
+  if (policy != nullptr && policy->timeout_ns != 0) slot.flags = ipc::kTimed;
   switch (task.place) {
     case Task::Place::block: put_payload(slot, task.block); break;
     case Task::Place::job:
@@ -183,6 +221,7 @@ bool Supervisor::send(Task& task, Rank rank) {
   task.rank = rank;
   task.stage.store(Stage::sent, std::memory_order_relaxed);
   if (task.watched) ++link.watched;
+  if (policy != nullptr && policy->timeout_ns != 0) note_limit(link, task, *policy);
   touch_busy(link);
   link.end().wake_if_asleep();
   ++link.assigned;
@@ -193,11 +232,7 @@ bool Supervisor::send(Task& task, Rank rank) {
 
 void Supervisor::send_blob(WorkerLink& link, std::uint32_t number) {
   ipc::TaskSlot& slot = link.reserve();
-  slot.task = 0;
-  slot.function = number;
-  slot.context = 0;
-  slot.count = 1;
-  slot.kind = ipc::TaskKind::define;
+  put_head(slot, ipc::TaskKind::define, number);
   slot.format = ipc::Format::blob;
   put_payload(slot, blobs_.find(number));
   link.publish(nullptr);
@@ -207,12 +242,7 @@ void Supervisor::send_blob(WorkerLink& link, std::uint32_t number) {
 void Supervisor::send_forgets(WorkerLink& link) {
   // Half the ring stays free for tasks: forgetting has time.
   while (!link.to_forget.empty() && link.has_room(ipc::kRingSlots / 2)) {
-    ipc::TaskSlot& slot = link.reserve();
-    slot.task = 0;
-    slot.function = link.to_forget.back();
-    slot.kind = ipc::TaskKind::forget;
-    slot.format = ipc::Format::none;
-    put_payload(slot, std::span<const std::byte>{});
+    put_head(link.reserve(), ipc::TaskKind::forget, link.to_forget.back());
     link.publish(nullptr);
     link.set_known(link.to_forget.back(), false);
     link.to_forget.pop_back();
@@ -223,11 +253,9 @@ void Supervisor::send_initializer(WorkerLink& link) {
   if (initializer_.context != 0) send_blob(link, initializer_.context);
   send_blob(link, initializer_.function);
   ipc::TaskSlot& slot = link.reserve();
+  put_head(slot, ipc::TaskKind::initialize, initializer_.function);
   slot.task = kInitializerTask;
-  slot.function = initializer_.function;
   slot.context = initializer_.context;
-  slot.count = 1;
-  slot.kind = ipc::TaskKind::initialize;
   slot.format = initializer_.format;
   put_payload(slot, initializer_block_);
   link.publish(nullptr);
@@ -264,15 +292,33 @@ std::uint64_t Supervisor::running_ns(Rank rank, std::uint64_t now) {
   const Task* oldest = link.oldest();
   const ipc::CurrentView current = link.end().current();
   if (current.state == ipc::WorkerState::none) return now - link.launched_ns;
-  if (oldest == nullptr || current.task != oldest->id || current.begun_ns > now) return 0;
-  return now - current.begun_ns;
+  if (oldest == nullptr || current.task != oldest->id) return 0;
+  return ran_ns(current, now);
 }
 
 void Supervisor::took_back(WorkerLink& link, Task& task) {
-  if (task.watched) --link.watched;
-  if (task.place == Task::Place::job) arguments_.free(task.block.offset);
+  took_out(link, task);
   task.stage.store(Stage::waiting, std::memory_order_relaxed);
   scheduler_.withdrawn(link.rank);
+}
+
+// The task is in the ring no more, and will be sent anew.
+void Supervisor::took_out(WorkerLink& link, Task& task) {
+  left(link, task);
+  if (task.place == Task::Place::job) arguments_.free(task.block.offset);
+}
+
+// A task with a time limit is in the ring now.
+void Supervisor::note_limit(WorkerLink& link, Task& task, const Policy& policy) {
+  const std::uint64_t now = ipc::now_ns();
+  if (task.kind == ipc::TaskKind::chunk) {
+    static_cast<Segment&>(task).sent_ns = now;
+  } else {
+    task.terms->sent_ns = now;
+  }
+  ++link.timed;
+  link.shortest_limit_ns = std::min(link.shortest_limit_ns, policy.timeout_ns);
+  wake_at(now + policy.timeout_ns);
 }
 
 void Supervisor::apply_grants() {
@@ -291,14 +337,10 @@ void Supervisor::touch_busy(WorkerLink& link) {
 }
 
 void Supervisor::stop_link(WorkerLink& link) {
-  if (link.state == LinkState::leaving || link.state == LinkState::rogue) return;
+  if (link.state == LinkState::leaving || link.state == LinkState::doomed) return;
   if (!link.has_room(1)) return;
   scheduler_.close(link.rank);
-  ipc::TaskSlot& slot = link.reserve();
-  slot.task = 0;
-  slot.kind = ipc::TaskKind::stop;
-  slot.format = ipc::Format::none;
-  put_payload(slot, std::span<const std::byte>{});
+  put_head(link.reserve(), ipc::TaskKind::stop);
   link.publish(nullptr);
   link.state = LinkState::leaving;
   link.end().wake_if_asleep();

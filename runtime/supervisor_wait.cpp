@@ -228,7 +228,7 @@ bool Supervisor::arm(ipc::Bell who) {
   if (bell_.who() != who) bell_.set(who);
   bool armed = true;
   for (WorkerLink* link : busy_) {
-    if (link->state == LinkState::rogue) continue;  // what it says is not read any more
+    if (link->state == LinkState::doomed) continue;  // what it says is not read any more
     armed = link->end().set_notify_at(notify_position(*link)) && armed;
   }
   return armed;
@@ -248,22 +248,14 @@ void Supervisor::settle() {
     }
     if (arm(collector_ != nullptr ? ipc::Bell::caller : ipc::Bell::control)) break;
   }
-  if (!timer_armed_ && collector_ == nullptr && scheduler_.any_idle() && scheduler_.any_queued()) {
-    timer_armed_ = true;
-    launcher_->call_after(kRecheckNs);
+  if (collector_ == nullptr && scheduler_.any_idle() && scheduler_.any_queued()) {
+    wake_at(ipc::now_ns() + kRecheckNs);
   }
 }
 
 void Supervisor::on_control_bell() {
   silence(control_bell_.get());
   const Lock lock(mutex_);
-  settle();
-}
-
-void Supervisor::on_timer() {
-  const Lock lock(mutex_);
-  timer_armed_ = false;
-  look_closely_ = true;
   settle();
 }
 

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "ipc/layout.hpp"
-#include "runtime/failure.hpp"
+#include "runtime/terms.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -21,18 +21,9 @@ namespace owngil::runtime {
 
 enum class Stage : std::uint8_t {
   waiting,   // in the backlog
+  resting,   // has run, will run again: after its back-off, or once its worker is gone
   sent,      // in a worker's ring, or running
   complete,  // it has an outcome
-};
-
-enum class Ending : std::uint8_t {
-  none,
-  returned,   // payload is the value; of a chunk: its items
-  raised,     // payload is a failure
-  died,       // the worker died after it had begun: `failure` says how
-  cancelled,  // it never ran
-  broken,     // the pool broke; the supervisor says why
-  no_memory,  // its arguments found no room in the arena
 };
 
 // Bytes on the heap: an outcome that is too large to stay inline.
@@ -62,6 +53,7 @@ struct Task {
   Task* previous{nullptr};
   Task* next{nullptr};  // neighbours in the backlog, or the next free task
   void* watcher{nullptr};
+  Terms* terms{nullptr};  // owned; most have none
   union {
     std::byte bytes[ipc::kInlineBytes];
     ipc::BlockRef block;  // in the argument arena

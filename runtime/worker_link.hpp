@@ -29,7 +29,15 @@ enum class LinkState : std::uint8_t {
   launching,  // asked for
   running,    // its process exists
   leaving,    // it was told to stop
-  rogue,      // it broke the protocol and was killed; nothing more is read from it
+  doomed,     // it was killed by the pool; no answer is read from it any more
+};
+
+// The one task that is to end though its worker runs it, and what happens to the worker.
+struct Sentence {
+  Task* task = nullptr;          // nullptr: none
+  std::uint64_t kill_at_ns = 0;  // unless it has answered by then
+  std::uint64_t signal_at_ns = 0;
+  std::uint64_t signal_gap_ns = 0;  // 0: no signals
 };
 
 class WorkerLink {
@@ -77,6 +85,13 @@ class WorkerLink {
   std::uint32_t outstanding = 0;
   std::uint32_t watched = 0;   // tasks outstanding whose completion somebody waits for
   std::uint64_t assigned = 0;  // tasks since its start
+  // of the tasks outstanding that have a time limit
+  std::uint32_t timed = 0;
+  std::uint64_t shortest_limit_ns = ~std::uint64_t{0};
+  Sentence sentence;
+  std::uint64_t ordered_stop = 0;  // the task that was told to stop last
+  bool broke_protocol = false;
+  std::vector<Task*> after_death;  // to be queued again once the process is gone
   std::vector<std::uint32_t> to_forget;
   bool is_busy = false;  // among the supervisor's busy links
 

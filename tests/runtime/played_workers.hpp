@@ -2,10 +2,13 @@
 // Workers for a supervisor's tests: threads of this process that run the real loop.
 //
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
-// a process would that was killed, "hold" waits until the test calls open().
+// a process would that was killed, "hold" waits until the test calls open() or the worker is
+// killed, "obey" until it is interrupted, too.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
+#include "ipc/clock.hpp"
+#include "ipc/futex.hpp"
 #include "runtime/supervisor.hpp"
 #include "workers/worker_loop.hpp"
 
@@ -59,6 +62,21 @@ class PlayedWorkers {
     changed_.notify_all();
   }
 
+  // As somebody would who is not the supervisor.
+  void kill_from_outside(std::uint64_t key) { kill(key); }
+
+  // How often a task was interrupted.
+  std::uint64_t signals() {
+    const std::lock_guard lock(mutex_);
+    return signals_;
+  }
+
+  // Returns once so many tasks have come to "hold" or "obey", ever.
+  void wait_for_held(std::uint64_t tasks) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return held_ >= tasks; });
+  }
+
   std::uint64_t launches() {
     const std::lock_guard lock(mutex_);
     return launches_;
@@ -80,9 +98,8 @@ class PlayedWorkers {
     std::uint64_t next_key() override { return ++last_key_; }
     void launch(std::uint64_t key, const WorkerFds& fds) override { world_.launch(key, fds); }
     void kill(std::uint64_t key) noexcept override { world_.kill(key); }
-    void call_after(std::uint64_t) override {
-      world_.post([this] { world_.supervisor_->on_timer(); });
-    }
+    void signal(std::uint64_t key, int) noexcept override { world_.signal(key); }
+    void call_after(std::uint64_t delay_ns) override { world_.call_after(delay_ns); }
     void ended() override { world_.end(); }
 
    private:
@@ -92,24 +109,31 @@ class PlayedWorkers {
 
   class Runner final : public workers::TaskRunner {
    public:
-    Runner(PlayedWorkers& world, std::uint64_t key) : world_(world), key_(key) {}
+    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end)
+        : world_(world), key_(key), end_(end) {}
 
     void run(const workers::Task& task, const workers::ReceivedBlobs& blobs,
              workers::Reply& reply) override {
       if (!blobs.find(task.function)) throw Killed{};  // shows as a death in the test
       if (task.kind != ipc::TaskKind::chunk) {
-        answer(task.payload, reply);
+        obey(task.payload);
+        static_cast<void>(reply.set(status_of(task.payload), ipc::Format::tagged, task.payload,
+                                    flags_of(task, task.payload)));
         return;
       }
       if (!reply.items().open(task.count)) return;
       std::size_t offset = 0;
       for (std::uint32_t i = 0; i < task.count; ++i) {
+        if (end_.is_stop_ordered_after_item(task.id)) break;
+        if (task.timed) end_.begin_item(ipc::now_ns());
         ipc::ItemHeader header;
         std::memcpy(&header, task.payload.data() + offset, sizeof header);
         const auto bytes = task.payload.subspan(offset + sizeof header, header.size);
         offset += sizeof header + ipc::padded(header.size);
         obey(bytes);
-        static_cast<void>(reply.items().add(ipc::Status::returned, ipc::Format::tagged, bytes));
+        if (task.timed) end_.end_item();
+        static_cast<void>(
+            reply.items().add(status_of(bytes), ipc::Format::tagged, bytes, flags_of(task, bytes)));
       }
       reply.close_items();
     }
@@ -122,16 +146,19 @@ class PlayedWorkers {
     }
 
    private:
-    void answer(std::span<const std::byte> bytes, workers::Reply& reply) {
-      obey(bytes);
-      const bool raise = starts_with(bytes, "raise");
-      static_cast<void>(reply.set(raise ? ipc::Status::raised : ipc::Status::returned,
-                                  ipc::Format::tagged, bytes));
+    static ipc::Status status_of(std::span<const std::byte> bytes) {
+      return starts_with(bytes, "raise") ? ipc::Status::raised : ipc::Status::returned;
+    }
+
+    // Every exception is worth another run, to whoever asks.
+    static std::uint8_t flags_of(const workers::Task& task, std::span<const std::byte> bytes) {
+      return task.retry_on != 0 && starts_with(bytes, "raise") ? ipc::kRetryable : 0;
     }
 
     void obey(std::span<const std::byte> bytes) {
       if (starts_with(bytes, "die")) throw Killed{};
-      if (starts_with(bytes, "hold")) world_.hold(key_);
+      if (starts_with(bytes, "hold")) world_.hold(key_, false);
+      if (starts_with(bytes, "obey")) world_.hold(key_, true);
       if (world_.is_killed(key_)) throw Killed{};
     }
 
@@ -142,6 +169,7 @@ class PlayedWorkers {
 
     PlayedWorkers& world_;
     std::uint64_t key_;
+    ipc::WorkerEnd& end_;
   };
 
   void launch(std::uint64_t key, const WorkerFds& fds) {
@@ -170,7 +198,7 @@ class PlayedWorkers {
     ipc::Arena results(std::move(results_fd), kTestArena);
     ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
                        control_fd);
-    Runner runner(*this, key);
+    Runner runner(*this, key, end);
     workers::WorkerLoop loop(end, arguments, results, runner);
     if (lie && key == 1) {
       tell_lies(end);
@@ -214,9 +242,26 @@ class PlayedWorkers {
     return end.front_task();
   }
 
-  void hold(std::uint64_t key) {
+  void hold(std::uint64_t key, bool obedient) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return open_ || killed_.count(key) != 0; });
+    ++held_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] {
+      return open_ || killed_.count(key) != 0 || (obedient && interrupted_ == key);
+    });
+    if (interrupted_ == key) interrupted_ = 0;
+  }
+
+  void signal(std::uint64_t key) {
+    const std::lock_guard lock(mutex_);
+    ++signals_;
+    interrupted_ = key;
+    changed_.notify_all();
+  }
+
+  void call_after(std::uint64_t delay_ns) {
+    const std::lock_guard lock(mutex_);
+    timer_at_ns_ = ipc::now_ns() + delay_ns;
   }
 
   void kill(std::uint64_t key) {
@@ -263,7 +308,10 @@ class PlayedWorkers {
         continue;
       }
       if (stopping_) return;
+      const bool due = timer_at_ns_ <= ipc::now_ns();
+      if (due) timer_at_ns_ = ipc::kForever;
       lock.unlock();
+      if (due) supervisor_->on_timer();
       pollfd bell{supervisor_->control_bell(), POLLIN, 0};
       if (::poll(&bell, 1, 1) > 0) supervisor_->on_control_bell();
       lock.lock();
@@ -278,6 +326,10 @@ class PlayedWorkers {
   std::thread control_;
   Supervisor* supervisor_ = nullptr;
   std::uint64_t launches_ = 0;
+  std::uint64_t held_ = 0;
+  std::uint64_t signals_ = 0;
+  std::uint64_t interrupted_ = 0;  // the worker whose task is to stop waiting
+  std::uint64_t timer_at_ns_ = ipc::kForever;
   bool open_ = false;
   bool refuse_ = false;
   bool stopping_ = false;

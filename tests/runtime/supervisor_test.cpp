@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A supervisor with workers that are threads: what it promises, and what it survives.
-#include "ipc/clock.hpp"
-#include "ipc/futex.hpp"
-#include "tests/runtime/played_workers.hpp"
+#include "tests/runtime/supervisor_fixture.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,101 +12,6 @@
 
 namespace owngil::runtime {
 namespace {
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-class SupervisorTest : public testing::Test {
- protected:
-  void open(std::uint32_t workers, std::uint64_t max_tasks = 0) {
-    SupervisorOptions options;
-    options.workers = workers;
-    options.cpus = 2;
-    options.max_tasks_per_worker = max_tasks;
-    options.arena_size = kTestArena;
-    supervisor_ = new Supervisor(options, world_.launcher());
-    world_.control(*supervisor_);
-    function_ = supervisor_->add_blob(bytes_of("a function"));
-    supervisor_->start(nullptr);
-  }
-
-  void TearDown() override {
-    if (supervisor_ == nullptr) return;
-    supervisor_->shutdown(false);
-    world_.open();
-    EXPECT_EQ(supervisor_->wait_ended(ipc::now_ns() + 30'000'000'000), WaitEnd::ready);
-    world_.stop();
-    supervisor_->release();
-  }
-
-  Task& submit(std::string_view payload) {
-    Task* task = nullptr;
-    EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::tagged, bytes_of(payload)}, task),
-              Admission::admitted);
-    return *task;
-  }
-
-  // Waits; the payload of the outcome.
-  std::string result(Task& task) {
-    while (supervisor_->wait(task, ipc::kForever) == WaitEnd::signal) {
-    }
-    const std::byte* data = task.place == Task::Place::heap ? task.heap.data : task.bytes;
-    const std::size_t size = task.place == Task::Place::heap ? task.heap.size : task.size;
-    return {reinterpret_cast<const char*>(data), size};
-  }
-
-  Ending ending(Task& task) {
-    static_cast<void>(result(task));
-    const Ending ending = task.ending;
-    supervisor_->forget(task);
-    return ending;
-  }
-
-  // All results of a map, one letter for each ending, and the payload of those that returned.
-  std::vector<std::string> run_map(const std::vector<std::string>& items,
-                                   std::uint32_t chunk_size) {
-    MapJob& job = *supervisor_->open_map(function_, 0, chunk_size);
-    std::vector<std::byte> bytes;
-    for (const std::string& item : items) {
-      const ipc::ItemHeader header{static_cast<std::uint32_t>(item.size()), ipc::Format::tagged,
-                                   ipc::Status::returned, 0};
-      const auto* start = reinterpret_cast<const std::byte*>(&header);
-      bytes.insert(bytes.end(), start, start + sizeof header);
-      bytes.insert(bytes.end(), bytes_of(item).begin(), bytes_of(item).end());
-      bytes.resize((bytes.size() + 7) / 8 * 8);
-    }
-    EXPECT_EQ(supervisor_->add_items(job, bytes, items.size()), Admission::admitted);
-    std::vector<std::string> results;
-    while (results.size() < items.size()) {
-      Segment* segment = supervisor_->ready_segment(job);
-      if (segment == nullptr) {
-        static_cast<void>(supervisor_->wait(job, ipc::kForever));
-        continue;
-      }
-      std::size_t offset = 0;
-      for (std::uint32_t i = 0; i < segment->count; ++i) {
-        if (segment->ending != Ending::returned) {
-          results.push_back(segment->ending == Ending::died ? "died" : "other");
-          continue;
-        }
-        ipc::ItemHeader header;
-        std::memcpy(&header, segment->heap.data + offset, sizeof header);
-        results.emplace_back(
-            reinterpret_cast<const char*>(segment->heap.data + offset + sizeof header),
-            header.size);
-        offset += sizeof header + ipc::padded(header.size);
-      }
-      supervisor_->consume_segment(job);
-    }
-    supervisor_->close_map(job);
-    return results;
-  }
-
-  PlayedWorkers world_;
-  Supervisor* supervisor_ = nullptr;
-  std::uint32_t function_ = 0;
-};
 
 TEST_F(SupervisorTest, BringsBackWhatAWorkerAnswered) {
   open(2);
@@ -172,7 +75,7 @@ TEST_F(SupervisorTest, CancelsATaskThatWaitsInTheBacklogOrInARing) {
   std::vector<Task*> waiting;
   for (int i = 0; i < 10; ++i) waiting.push_back(&submit("echo"));
   for (Task* task : waiting) {
-    EXPECT_TRUE(supervisor_->cancel(*task));
+    EXPECT_TRUE(supervisor_->cancel(*task, Running::spare));
     EXPECT_EQ(ending(*task), Ending::cancelled);
   }
   world_.open();
@@ -183,7 +86,7 @@ TEST_F(SupervisorTest, RefusesToCancelWhatHasEnded) {
   open(1);
   Task& task = submit("echo");
   static_cast<void>(result(task));
-  EXPECT_FALSE(supervisor_->cancel(task));
+  EXPECT_FALSE(supervisor_->cancel(task, Running::spare));
   supervisor_->forget(task);
 }
 
@@ -330,7 +233,7 @@ TEST_F(SupervisorTest, ServesManyThreadsThatSubmitWaitAndCancelAtOnce) {
         const std::string payload =
             random() % 97 == 0 ? "die" : "echo " + std::to_string(caller * 1000 + i);
         Task& task = submit(payload);
-        if (random() % 8 == 0) static_cast<void>(supervisor_->cancel(task));
+        if (random() % 8 == 0) static_cast<void>(supervisor_->cancel(task, Running::spare));
         const std::string answer = result(task);
         if (task.ending == Ending::returned && answer != payload) ++wrong;
         if (task.ending == Ending::died && payload != "die") ++wrong;
