@@ -6,6 +6,7 @@
 
 #include <structmember.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace owngil::binding {
@@ -14,6 +15,8 @@ using runtime::Ending;
 using workers::Ref;
 
 namespace {
+
+constexpr double kLongestGraceSeconds = 1e9;
 
 // As concurrent.futures._base names them. `open` is decided by the task.
 enum class Phase : unsigned char {
@@ -207,21 +210,23 @@ PyObject* running(PyObject* object, PyObject*) {
   return PyBool_FromLong(self->supervisor->is_running(*self->task));
 }
 
-PyObject* cancel(PyObject* object, PyObject*) {
-  FutureObject* self = cast(object);
-  if (is_detached(self)) return standard(object, "cancel", nullptr);
-  if (self->phase == Phase::cancelled_and_notified) Py_RETURN_TRUE;
-  if (!is_open(self)) Py_RETURN_FALSE;
-  ModuleState* state = state_of(Py_TYPE(self));
-  if (!check_ours(state, self->generation)) return nullptr;
-  if (!self->supervisor->cancel(*self->task)) Py_RETURN_FALSE;
-  settle_unless_watched(self);
-  if (self->watched) {
-    // As the standard's cancel: callbacks have run when it returns.
-    const Ref resolved = Ref::steal(PyObject_CallMethod(object, "_resolve", nullptr));
-    if (!resolved) return nullptr;
+// cancel(running=False, grace=None)
+PyObject* cancel(PyObject* object, PyObject* args, PyObject* kwargs) {
+  static const char* names[] = {"running", "grace", nullptr};
+  int running = 0;
+  PyObject* grace = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$O:cancel", const_cast<char**>(names), &running,
+                                   &grace)) {
+    return nullptr;
   }
-  Py_RETURN_TRUE;
+  std::optional<std::uint64_t> grace_ns;
+  if (grace != Py_None) {
+    const double seconds = PyFloat_AsDouble(grace);
+    if (seconds == -1.0 && PyErr_Occurred()) return nullptr;
+    if (!(seconds >= 0)) return PyErr_Format(PyExc_ValueError, "grace must be >= 0, not %R", grace);
+    grace_ns = static_cast<std::uint64_t>(std::min(seconds, kLongestGraceSeconds) * 1e9);
+  }
+  return cancel_future(object, running != 0, grace_ns);
 }
 
 // _settle(): the task is complete; fixes the state of a watched future, once.
@@ -426,9 +431,14 @@ PyMethodDef methods[] = {
      "done()\n--\n\nWhether the call has ended or was cancelled. Collects what is ready."},
     {"running", running, METH_NOARGS, "running()\n--\n\nWhether a worker has taken up the call."},
     {"cancelled", cancelled, METH_NOARGS, "cancelled()\n--\n\nWhether the call was cancelled."},
-    {"cancel", cancel, METH_NOARGS,
-     "cancel()\n--\n\nCancel the call if no worker has taken it up, also when it waits in a "
-     "worker's ring.\n\nReturns whether it was cancelled; it will never run then."},
+    {"cancel", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(cancel)),
+     METH_VARARGS | METH_KEYWORDS,
+     "cancel(running=False, *, grace=None)\n--\n\nCancel the call if no worker has taken it up, "
+     "also when it waits in a worker's ring; it will never run then.\n\nrunning: stop it also "
+     "when it has begun. owngil.TaskCancelled is raised in the task, again and again if it is "
+     "swallowed; after `grace` seconds (default: 1, or the pool's options) its worker is "
+     "killed.\n\nReturns whether the future will end as cancelled. One that had begun does so "
+     "once nothing of it runs any more."},
     {"_settle", settle, METH_NOARGS, "_settle()\n--\n\nFix the state; whether it was open."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -468,6 +478,24 @@ FutureObject* allocate(const ModuleState& state, PyObject* dispatcher) {
 }
 
 }  // namespace
+
+PyObject* cancel_future(PyObject* object, bool running, std::optional<std::uint64_t> grace_ns) {
+  FutureObject* self = cast(object);
+  if (is_detached(self)) return standard(object, "cancel", nullptr);
+  if (self->phase == Phase::cancelled_and_notified) Py_RETURN_TRUE;
+  if (!is_open(self)) Py_RETURN_FALSE;
+  const ModuleState* state = state_of(Py_TYPE(self));
+  if (!check_ours(state, self->generation)) return nullptr;
+  const auto what = running ? runtime::Running::stop : runtime::Running::spare;
+  if (!self->supervisor->cancel(*self->task, what, grace_ns)) Py_RETURN_FALSE;
+  settle_unless_watched(self);
+  if (self->watched && task_is_complete(self)) {
+    // As the standard's cancel: callbacks have run when it returns.
+    const Ref resolved = Ref::steal(PyObject_CallMethod(object, "_resolve", nullptr));
+    if (!resolved) return nullptr;
+  }
+  Py_RETURN_TRUE;
+}
 
 PyObject* make_future(ModuleState& state, runtime::Supervisor& supervisor, PyObject* dispatcher,
                       runtime::Task& task) {

@@ -13,11 +13,18 @@
 
 #include "python/binding/module_state.hpp"
 
+#include <cstdint>
+#include <optional>
+
 namespace owngil::binding {
 
 // A pending future of that task, or nullptr; then the task is forgotten.
 PyObject* make_future(ModuleState& state, runtime::Supervisor& supervisor, PyObject* dispatcher,
                       runtime::Task& task);
+
+// future.cancel(running, grace), a new reference to whether it will end as cancelled, or nullptr.
+// Without a grace: that of its policy. Requires: it is a FutureBase.
+PyObject* cancel_future(PyObject* future, bool running, std::optional<std::uint64_t> grace_ns);
 
 // A future that has failed before it began. Takes over `exception`.
 PyObject* make_failed_future(ModuleState& state, PyObject* dispatcher, PyObject* exception);

@@ -175,7 +175,7 @@ PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
     if (header.status == ipc::Status::returned) {
       decoded = decode_returned(state, header.format, bytes);
     } else {
-      decoded.exception = decode_failure(header.format, bytes);
+      decoded.exception = with_attempts(decode_failure(header.format, bytes), segment);
     }
   } else {
     decoded = decode_outcome(state, *self->supervisor, segment);
@@ -296,9 +296,9 @@ PyType_Spec spec = {"owngil._core.MapIterator", sizeof(MapIteratorObject), 0,
 
 }  // namespace
 
-PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, PyObject* function,
-                            PyObject* iterables, PyObject* timeout, std::uint32_t chunksize,
-                            std::uint64_t buffersize) {
+PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, const runtime::Policy* policy,
+                            PyObject* function, PyObject* iterables, PyObject* timeout,
+                            std::uint32_t chunksize, std::uint64_t buffersize) {
   std::uint64_t deadline_ns = 0;
   if (!deadline_of(timeout, deadline_ns) || !refresh_context(state, pool)) return nullptr;
   auto* self = PyObject_GC_New(MapIteratorObject, state.map_iterator_type);
@@ -317,7 +317,7 @@ PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, PyObject* func
   const std::uint32_t number = function_number(pool, function);
   if (number == 0) return nullptr;
   try {
-    self->job = pool.supervisor->open_map(number, pool.context_number, chunksize);
+    self->job = pool.supervisor->open_map(number, pool.context_number, chunksize, policy);
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }

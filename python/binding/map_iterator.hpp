@@ -11,8 +11,8 @@
 namespace owngil::binding {
 
 // `chunksize` 0: by measured duration. `buffersize` 0: takes all items at once.
-PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, PyObject* function,
-                            PyObject* iterables, PyObject* timeout, std::uint32_t chunksize,
-                            std::uint64_t buffersize);
+PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, const runtime::Policy* policy,
+                            PyObject* function, PyObject* iterables, PyObject* timeout,
+                            std::uint32_t chunksize, std::uint64_t buffersize);
 
 }  // namespace owngil::binding

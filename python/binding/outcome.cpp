@@ -40,6 +40,25 @@ Ref died_exception(const runtime::Failure& failure) {
   return made ? std::move(made) : taken_exception();
 }
 
+Ref timed_out_exception(const runtime::Failure& failure) {
+  const Ref make = Ref::steal(package_function("_outcomes", "task_timed_out"));
+  if (!make) return taken_exception();
+  Ref made = Ref::steal(PyObject_CallFunction(
+      make.get(), "iIdOOd", static_cast<int>(failure.pid), static_cast<unsigned>(failure.rank),
+      static_cast<double>(failure.limit_ns) * 1e-9, failure.of_deadline ? Py_True : Py_False,
+      failure.begun ? Py_True : Py_False, static_cast<double>(failure.ran_ns) * 1e-9));
+  return made ? std::move(made) : taken_exception();
+}
+
+// How a run ended that was not the last.
+Ref attempt_exception(const runtime::Attempt& attempt) {
+  switch (attempt.ending) {
+    case Ending::raised: return decode_failure(attempt.format, attempt.payload);
+    case Ending::timed_out: return timed_out_exception(*attempt.failure);
+    default: return died_exception(*attempt.failure);
+  }
+}
+
 Ref cancelled_exception() {
   const Ref module = Ref::steal(PyImport_ImportModule("concurrent.futures"));
   const Ref type =
@@ -85,12 +104,27 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
   return decoded;
 }
 
+Ref with_attempts(Ref exception, const Task& task) {
+  if (task.terms == nullptr || task.terms->attempts.empty()) return exception;
+  const Ref attempts = Ref::steal(PyList_New(0));
+  const Ref tell = Ref::steal(attempts ? package_function("_outcomes", "tell_attempts") : nullptr);
+  if (!tell) return taken_exception();
+  for (const runtime::Attempt& attempt : task.terms->attempts) {
+    const Ref told = attempt_exception(attempt);
+    if (PyList_Append(attempts.get(), told.get()) < 0) return taken_exception();
+  }
+  Ref made = Ref::steal(
+      PyObject_CallFunctionObjArgs(tell.get(), exception.get(), attempts.get(), nullptr));
+  return made ? std::move(made) : taken_exception();
+}
+
 Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task) {
   Decoded decoded;
   switch (task.ending) {
     case Ending::returned: return decode_returned(state, task.format, payload_of(task));
     case Ending::raised: decoded.exception = decode_failure(task.format, payload_of(task)); break;
     case Ending::died: decoded.exception = died_exception(*task.failure); break;
+    case Ending::timed_out: decoded.exception = timed_out_exception(*task.failure); break;
     case Ending::cancelled: decoded.exception = cancelled_exception(); break;
     case Ending::broken:
       decoded.exception = Ref::steal(broken_exception(supervisor));
@@ -102,6 +136,7 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, cons
       decoded.exception = taken_exception();
       break;
   }
+  decoded.exception = with_attempts(std::move(decoded.exception), task);
   return decoded;
 }
 

@@ -26,6 +26,9 @@ struct Decoded {
 Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor,
                        const runtime::Task& task);
 
+// The exception of a task's last run, which tells of the runs before it, if there were any.
+workers::Ref with_attempts(workers::Ref exception, const runtime::Task& task);
+
 // A returned value, or what it turned out to be.
 Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes);
 

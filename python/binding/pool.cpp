@@ -205,57 +205,11 @@ PyObject* failed_future(ModuleState& state, const PoolObject& pool) {
 }
 
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  ModuleState* state = nullptr;
-  PoolObject* self = usable(object, state);
-  if (self == nullptr) return nullptr;
-  if (nargs < 1) {
-    PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
-    return nullptr;
-  }
-  PyObject* function = args[0];
-  if (!PyCallable_Check(function)) {
-    return PyErr_Format(PyExc_TypeError, "submit() takes a callable, not %R of type %.200s",
-                        function, Py_TYPE(function)->tp_name);
-  }
-  workers::ByteBuffer payload;
-  ipc::Format format = ipc::Format::none;
-  if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, payload,
-                        format)) {
-    return failed_future(*state, *self);
-  }
-  if (!refresh_context(*state, *self)) return nullptr;
-  // Last of what runs Python: until a task is admitted that names the number, it may be dropped.
-  const std::uint32_t number = function_number(*self, function);
-  if (number == 0) return failed_future(*state, *self);
-  runtime::Task* task = nullptr;
-  const runtime::Call call{number, self->context_number, format, payload.bytes()};
-  runtime::Admission admission = runtime::Admission::no_memory;
-  try {
-    admission = self->supervisor->submit(call, task);
-  } catch (const std::bad_alloc&) {
-  }
-  if (admission != runtime::Admission::admitted) {
-    return raise_admission(*self->supervisor, admission, payload.size());
-  }
-  return make_future(*state, *self->supervisor, self->dispatcher, *task);
+  return submit_call(object, nullptr, args, nargs, kwnames);
 }
 
 // _map(fn, iterables, timeout, chunksize, buffersize)
-PyObject* map(PyObject* object, PyObject* args) {
-  ModuleState* state = nullptr;
-  PoolObject* self = usable(object, state);
-  if (self == nullptr) return nullptr;
-  PyObject* function = nullptr;
-  PyObject* iterables = nullptr;
-  PyObject* timeout = nullptr;
-  unsigned int chunksize = 0;
-  unsigned long long buffersize = 0;
-  if (!PyArg_ParseTuple(args, "OO!OIK:_map", &function, &PyTuple_Type, &iterables, &timeout,
-                        &chunksize, &buffersize)) {
-    return nullptr;
-  }
-  return make_map_iterator(*state, *self, function, iterables, timeout, chunksize, buffersize);
-}
+PyObject* map(PyObject* object, PyObject* args) { return map_calls(object, nullptr, args); }
 
 // Both do nothing in the child of a fork(), where the pool is closed already.
 PyObject* shutdown(PyObject* object, PyObject* cancel) {
@@ -266,6 +220,16 @@ PyObject* shutdown(PyObject* object, PyObject* cancel) {
     self->supervisor->shutdown(cancel_futures != 0);
   }
   Py_RETURN_NONE;
+}
+
+// _kill(future): SIGKILL for its worker, at once; whether it will end as cancelled.
+PyObject* kill(PyObject* object, PyObject* future) {
+  const ModuleState* state = state_of(Py_TYPE(object));
+  if (state == nullptr) return nullptr;
+  if (!PyObject_TypeCheck(future, state->future_base_type)) {
+    return PyErr_Format(PyExc_TypeError, "kill() takes a future of an owngil.Pool, not %R", future);
+  }
+  return cancel_future(future, true, 0);
 }
 
 PyObject* wait_ended(PyObject* object, PyObject*) {
@@ -372,6 +336,7 @@ PyMethodDef methods[] = {
     {"_add_blob", add_blob, METH_O, nullptr},
     {"_drop_blob", drop_blob, METH_O, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
+    {"_kill", kill, METH_O, nullptr},
     {"_shutdown", shutdown, METH_O, nullptr},
     {"_wait_ended", wait_ended, METH_NOARGS, nullptr},
     {"_is_broken", is_broken, METH_NOARGS, nullptr},
@@ -398,6 +363,60 @@ PyType_Spec spec = {"owngil._core.PoolBase", sizeof(PoolObject), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 }  // namespace
+
+PyObject* submit_call(PyObject* object, const runtime::Policy* policy, PyObject* const* args,
+                      Py_ssize_t nargs, PyObject* kwnames) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  if (nargs < 1) {
+    PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
+    return nullptr;
+  }
+  PyObject* function = args[0];
+  if (!PyCallable_Check(function)) {
+    return PyErr_Format(PyExc_TypeError, "submit() takes a callable, not %R of type %.200s",
+                        function, Py_TYPE(function)->tp_name);
+  }
+  workers::ByteBuffer payload;
+  ipc::Format format = ipc::Format::none;
+  if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, payload,
+                        format)) {
+    return failed_future(*state, *self);
+  }
+  if (!refresh_context(*state, *self)) return nullptr;
+  // Last of what runs Python: until a task is admitted that names the number, it may be dropped.
+  const std::uint32_t number = function_number(*self, function);
+  if (number == 0) return failed_future(*state, *self);
+  runtime::Task* task = nullptr;
+  const runtime::Call call{number, self->context_number, format, payload.bytes()};
+  runtime::Admission admission = runtime::Admission::no_memory;
+  try {
+    admission = self->supervisor->submit(call, task, policy);
+  } catch (const std::bad_alloc&) {
+  }
+  if (admission != runtime::Admission::admitted) {
+    return raise_admission(*self->supervisor, admission, payload.size());
+  }
+  return make_future(*state, *self->supervisor, self->dispatcher, *task);
+}
+
+PyObject* map_calls(PyObject* object, const runtime::Policy* policy, PyObject* args) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  PyObject* function = nullptr;
+  PyObject* iterables = nullptr;
+  PyObject* timeout = nullptr;
+  unsigned int chunksize = 0;
+  unsigned long long buffersize = 0;
+  if (!PyArg_ParseTuple(args, "OO!OIK:_map", &function, &PyTuple_Type, &iterables, &timeout,
+                        &chunksize, &buffersize)) {
+    return nullptr;
+  }
+  return make_map_iterator(*state, *self, policy, function, iterables, timeout, chunksize,
+                           buffersize);
+}
 
 std::uint32_t function_number(PoolObject& pool, PyObject* function) {
   NumberCache::Entry& cached = pool.numbers->entry(function);

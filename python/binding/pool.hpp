@@ -44,6 +44,11 @@ struct PoolObject {
   std::uint32_t generation;  // see is_ours()
 };
 
+// pool.submit(fn, *args, **kwargs) and pool._map(...), on terms if there is a policy.
+PyObject* submit_call(PyObject* pool, const runtime::Policy* policy, PyObject* const* args,
+                      Py_ssize_t nargs, PyObject* kwnames);
+PyObject* map_calls(PyObject* pool, const runtime::Policy* policy, PyObject* args);
+
 // The number of `function`'s blob; 0: an exception is set.
 std::uint32_t function_number(PoolObject& pool, PyObject* function);
 

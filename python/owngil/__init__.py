@@ -12,10 +12,14 @@ that only runs importable functions on plain values needs next to nothing of thi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._errors import PoisonTask as PoisonTask
     from ._errors import PoolBroken as PoolBroken
     from ._errors import RemoteError as RemoteError
+    from ._errors import TaskCancelled as TaskCancelled
+    from ._errors import TaskTimeout as TaskTimeout
     from ._errors import WorkerDied as WorkerDied
     from ._future import Future as Future
+    from ._options import PoolOptions as PoolOptions
     from ._pool import Pool as Pool
     from ._stats import PoolStats as PoolStats
     from ._stats import WorkerStats as WorkerStats
@@ -24,22 +28,31 @@ if TYPE_CHECKING:
 __all__ = [
     "Future",
     "Identity",
+    "PoisonTask",
     "Pool",
     "PoolBroken",
+    "PoolOptions",
     "PoolStats",
     "RemoteError",
+    "TaskCancelled",
+    "TaskTimeout",
     "WorkerDied",
     "WorkerStats",
+    "cancelled",
     "worker",
 ]
 
 _HOMES = {
     "Future": "_future",
     "Identity": "_worker",
+    "PoisonTask": "_errors",
     "Pool": "_pool",
     "PoolBroken": "_errors",
+    "PoolOptions": "_options",
     "PoolStats": "_stats",
     "RemoteError": "_errors",
+    "TaskCancelled": "_errors",
+    "TaskTimeout": "_errors",
     "WorkerDied": "_errors",
     "WorkerStats": "_stats",
 }
@@ -50,6 +63,16 @@ def worker() -> "Identity | None":
     from ._worker import identity
 
     return identity()
+
+
+def cancelled() -> bool:
+    """Inside a task: whether it was told to stop. Elsewhere: False.
+
+    For code that TaskCancelled does not reach in time: loops in C, other threads of the task.
+    """
+    from ._core import task_is_cancelled
+
+    return task_is_cancelled()
 
 
 def __getattr__(name: str) -> object:

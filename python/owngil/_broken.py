@@ -6,7 +6,7 @@ from __future__ import annotations
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-__all__ = ["BrokenProcessPool", "PoolBroken", "WorkerDied"]
+__all__ = ["BrokenProcessPool", "PoisonTask", "PoolBroken", "WorkerDied"]
 
 
 class WorkerDied(BrokenProcessPool):
@@ -35,8 +35,12 @@ class WorkerDied(BrokenProcessPool):
         return type(self), self.args, self.__dict__
 
 
+class PoisonTask(WorkerDied):
+    """A task that its worker did not survive as often as it was allowed to run; it is given up."""
+
+
 class PoolBroken(BrokenProcessPool):
     """The pool cannot run tasks any more: its initializer failed, or its workers keep dying."""
 
 
-WorkerDied.__module__ = PoolBroken.__module__ = "owngil"
+WorkerDied.__module__ = PoisonTask.__module__ = PoolBroken.__module__ = "owngil"

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The exceptions that a user of the package can meet.
 
-`WorkerDied` and `PoolBroken` are subclasses of `BrokenProcessPool`, so that code written for the
-standard pool catches them. Its module costs 12-20 ms to import (it brings in multiprocessing), so
-the two are made in `_broken.py`, which is imported when somebody first asks for one of them: when
-a worker has died, or when an `except owngil.WorkerDied` is evaluated because something was raised.
-Whoever writes `except BrokenProcessPool` has imported that module anyway, and it is the same class.
+`WorkerDied`, `PoisonTask` and `PoolBroken` are subclasses of `BrokenProcessPool`, so that code
+written for the standard pool catches them. Its module costs 12-20 ms to import (it brings in
+multiprocessing), so they are made in `_broken.py`, which is imported when somebody first asks for
+one of them: when a worker has died, or when an `except owngil.WorkerDied` is evaluated because
+something was raised. Whoever writes `except BrokenProcessPool` has imported that module anyway, and
+it is the same class.
 """
 
 from __future__ import annotations
@@ -14,10 +15,57 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._broken import PoisonTask as PoisonTask
     from ._broken import PoolBroken as PoolBroken
     from ._broken import WorkerDied as WorkerDied
 
-__all__ = ["PoolBroken", "RemoteError", "WorkerDied"]
+__all__ = [
+    "PoisonTask",
+    "PoolBroken",
+    "RemoteError",
+    "TaskCancelled",
+    "TaskTimeout",
+    "WorkerDied",
+]
+
+
+class TaskCancelled(BaseException):
+    """Raised inside a task that was told to stop: by `future.cancel(running=True)` and its like.
+
+    Whoever waits for the task sees `concurrent.futures.CancelledError`.
+    """
+
+
+class TaskTimeout(TimeoutError):
+    """The task's `timeout`, or its `deadline`, has passed; its worker was stopped.
+
+    limit: seconds that it had. of_deadline: counted from its submission, else from when it had
+    begun. seconds: for how long it had run; None: it had not begun. pid, rank: of its worker;
+    None: it had none. stack: where it was, as far as that could be had.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float = 0.0,
+        of_deadline: bool = False,
+        seconds: float | None = None,
+        pid: int | None = None,
+        rank: int | None = None,
+        stack: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.of_deadline = of_deadline
+        self.seconds = seconds
+        self.pid = pid
+        self.rank = rank
+        self.stack = stack
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The keyword arguments are attributes, and those travel as the state.
+        return type(self), self.args, self.__dict__
 
 
 class RemoteError(Exception):
@@ -74,11 +122,12 @@ class _RemoteTraceback(Exception):
         return self.tb
 
 
-RemoteError.__module__ = _RemoteTraceback.__module__ = "owngil"
+for _kind in (RemoteError, TaskCancelled, TaskTimeout, _RemoteTraceback):
+    _kind.__module__ = "owngil"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("PoolBroken", "WorkerDied"):
+    if name in ("PoisonTask", "PoolBroken", "WorkerDied"):
         from . import _broken
 
         return getattr(_broken, name)

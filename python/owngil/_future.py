@@ -9,9 +9,12 @@ tell the future when it completes.
 from __future__ import annotations
 
 import concurrent.futures
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 __all__ = ["Future"]
 
@@ -31,6 +34,18 @@ class Future(_core.FutureBase, concurrent.futures.Future[T]):
         if self._state == "CANCELLED_AND_NOTIFIED":
             return False  # cancel() has notified already
         return super().set_running_or_notify_cancel()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for the result in a coroutine; cancelling that one stops the call, if it has begun
+        too, as `cancel(running=True)` does."""
+        import asyncio
+
+        try:
+            result = yield from asyncio.wrap_future(self).__await__()
+        except asyncio.CancelledError:
+            self.cancel(running=True)
+            raise
+        return result
 
     def _resolve(self) -> None:
         """The task is complete: tell the waiters and call the callbacks, once."""

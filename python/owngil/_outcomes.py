@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import signal
 
-from ._broken import PoolBroken, WorkerDied
+from ._broken import PoisonTask, PoolBroken, WorkerDied
+from ._errors import TaskTimeout
 
-__all__ = ["pool_broken", "worker_died"]
+__all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died"]
 
 
 def worker_died(
@@ -40,6 +41,42 @@ def worker_died(
         "Only this task is lost; the pool goes on."
     )
     return WorkerDied(message, exitcode=exitcode, signal=number, pid=pid, rank=rank)
+
+
+def task_timed_out(
+    pid: int, rank: int, limit: float, of_deadline: bool, begun: bool, ran_seconds: float
+) -> TaskTimeout:
+    if not begun:
+        return TaskTimeout(
+            f"the deadline of {limit:g} s after its submission has passed; it had not begun",
+            limit=limit,
+            of_deadline=True,
+        )
+    which = f"limit of {limit:g} s"
+    if of_deadline:
+        which = f"deadline of {limit:g} s after its submission"
+    return TaskTimeout(
+        f"the {which} has passed; it had run for {ran_seconds:.3g} s (pid {pid}, rank {rank}). "
+        "Its worker was stopped; no other task is lost.",
+        limit=limit,
+        of_deadline=of_deadline,
+        seconds=ran_seconds,
+        pid=pid,
+        rank=rank,
+    )
+
+
+def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseException:
+    """The error of a task's last run, with those of the runs before it: `attempts` and notes."""
+    if type(error) is WorkerDied and all(isinstance(one, WorkerDied) for one in attempts):
+        died = error
+        error = PoisonTask(f"given up after {len(attempts) + 1} runs: {died}")
+        error.__dict__.update(died.__dict__)
+    error.attempts = tuple(attempts)  # type: ignore[attr-defined]
+    for number, attempt in enumerate(attempts, 1):
+        text = str(attempt).partition("\n")[0]
+        error.add_note(f"run {number} ended with {type(attempt).__name__}: {text}")
+    return error
 
 
 def pool_broken(reason: str, failure: bytes) -> PoolBroken:

@@ -21,8 +21,10 @@ from ._functions import FunctionTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from multiprocessing.context import BaseContext
 
+    from ._options import PoolOptions
     from ._stats import PoolStats
 
 __all__ = ["Pool"]
@@ -200,6 +202,56 @@ class Pool(_core.PoolBase, Executor):
         """
         self._check_map(fn, chunksize, buffersize)
         return self._map(fn, iterables, timeout, chunksize or 0, buffersize or 0)
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        backoff: float = 0.0,
+        cancel_running: bool = False,
+        grace: float = 1.0,
+    ) -> PoolOptions:
+        """A view of this pool whose `submit` and `map` run calls on these terms. Views compose:
+        `pool.options(timeout=2).options(retries=3)`.
+
+        timeout: seconds that a call, or each item of a map, may run; counted from when it has
+            begun. Then its worker is killed and it fails with `TaskTimeout`.
+        deadline: seconds from its submission, the time in the queue included; in a map, of all.
+        retries: how often it may run again, after its worker has died or, with `retry_on`, after
+            these exceptions (WorkerDied and TaskTimeout may be among them). The last error has
+            the others in its `attempts`. A call that no run of its worker survives fails with
+            `PoisonTask`. What had not begun when a worker died always runs, and costs no retry.
+        backoff: seconds before the first retry, doubled before each further one.
+        cancel_running: `cancel()` stops a call that has begun, too, as `cancel(running=True)`.
+        grace: seconds that a call has to end once it was told to stop; then its worker is killed.
+
+        Raises ValueError or TypeError for what is not allowed.
+        """
+        from ._options import PoolOptions
+
+        return PoolOptions(
+            self,
+            {
+                "timeout": timeout,
+                "deadline": deadline,
+                "retries": retries,
+                "retry_on": retry_on,
+                "backoff": backoff,
+                "cancel_running": cancel_running,
+                "grace": grace,
+            },
+        )
+
+    def kill(self, future: Future[Any]) -> bool:
+        """Kill (SIGKILL) the worker that runs this call, now; other calls are not touched.
+
+        Returns whether the future ends as cancelled: False, if it has ended otherwise already.
+        One that has not begun is only cancelled.
+        """
+        return self._kill(future)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more tasks, and let the workers go once what was submitted is done.

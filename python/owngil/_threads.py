@@ -116,6 +116,17 @@ class ThreadPool(Pool):
             for future in ahead:
                 future.cancel()
 
+    def options(self, **terms: Any) -> Any:
+        """Not to be had: nothing can stop a thread, or survive its crash."""
+        raise NotImplementedError(
+            'options() needs workers that can be stopped one by one: Pool(kind="process")'
+        )
+
+    def kill(self, future: Any) -> bool:
+        raise NotImplementedError(
+            'kill() needs workers that can be stopped one by one: Pool(kind="process")'
+        )
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
 

@@ -101,6 +101,11 @@ def log_initializer_failure(error: BaseException) -> None:
     _base.LOGGER.critical("Exception in initializer:", exc_info=error)
 
 
+def is_one_of(kinds: tuple[type[BaseException], ...], error: BaseException) -> bool:
+    """The judge that options(retry_on=...) sends along: is the error worth another run?"""
+    return isinstance(error, kinds)
+
+
 class Initializer:
     """The user's initializer with its arguments: what it changes, no later shipment undoes."""
 
