@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How soon is a task stopped: after its limit has passed, and after it was cancelled while it ran?
 
-In `limit` all workers compute in pure Python, so every CPU of the run is busy. `late` is the time from the
-moment when the limit of a task passes, counted from its first line, until `result()` raises in
-the caller; the worker holds memory, which its end has to give back. `raised` is the time from
-`cancel(running=True)` until the exception arrives in the task, `ended` until `result()` raises.
+In `limit` all workers compute in pure Python, so every CPU of the run is busy. `late` is the time
+from the moment when the limit of a task passes, counted from its first line, until `result()`
+raises in the caller; the worker holds memory, which its end has to give back. `raised` is the time
+from `cancel(running=True)` until the exception arrives in the task, `ended` until `result()`
+raises.
 """
 
 import mmap
