@@ -196,6 +196,7 @@ class Supervisor {
   void complete(Task& task, Ending ending);
   void drop_blob_use(std::uint32_t number);
   void free_payload(Task& task);
+  void free_items(Segment& segment);
   void fail(Task& task, const Failure& failure);
   void finish_segment(Segment& segment);
   void finish_job(MapJob& job);

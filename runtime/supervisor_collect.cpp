@@ -99,7 +99,7 @@ bool Supervisor::end_by_nonsense(WorkerLink& link, Task& task) {
   Failure failure = failure_of(link);
   failure.protocol = true;
   if (task.kind == ipc::TaskKind::chunk) {
-    arguments_.free(task.block.offset);
+    free_items(static_cast<Segment&>(task));
     part_at(static_cast<Segment&>(task), 0, {nullptr, 0}, &failure, &link);
   } else {
     end_begun(task, failure, &link);
@@ -129,7 +129,7 @@ bool Supervisor::accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot,
     return end_by_nonsense(link, task);
   }
   const std::uint32_t in_time = std::min(done, task.terms->item);
-  arguments_.free(segment.block.offset);
+  free_items(segment);
   if (in_time == 0) std::free(std::exchange(items, {nullptr, 0}).data);
   keep_first(items, in_time);
   part_at(segment, in_time, items, &failure, nullptr);
@@ -147,7 +147,7 @@ bool Supervisor::is_part(const WorkerLink& link, const ipc::ResultSlot& slot,
 bool Supervisor::accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment) {
   HeapBytes items{nullptr, 0};
   if (!take_chain(link, slot.block, slot.count, items)) return end_by_nonsense(link, segment);
-  arguments_.free(segment.block.offset);
+  free_items(segment);
   part_at(segment, slot.count, items, nullptr, nullptr);
   return true;
 }
@@ -317,6 +317,12 @@ void Supervisor::free_payload(Task& task) {
   if (task.place == Task::Place::failure) delete task.failure;
   task.place = Task::Place::inline_bytes;
   task.size = 0;
+}
+
+// A chunk that was sent lies in the arena no more; what is left of it will be sent anew.
+void Supervisor::free_items(Segment& segment) {
+  arguments_.free(segment.block.offset);
+  segment.stage.store(Stage::waiting, std::memory_order_relaxed);
 }
 
 // Puts the failure where the payload was.

@@ -230,13 +230,12 @@ void Supervisor::expire(MapJob& job) {
   agenda_.remove(*std::exchange(job.deadline, std::nullopt));
   job.expired = true;
   const std::uint64_t limit_ns = job.policy->deadline_ns;
-  // The last segment that ends may end the job, and itself.
-  std::vector<Segment*> open;
   if (job.queued) {
     backlog_.remove(job.anchor);
     job.queued = false;
-    cut_all(job);
+    end_unbegun(cut_all(job), limit_ns);
   }
+  std::vector<Segment*> open;
   for (Segment* segment = job.first; segment != nullptr; segment = segment->following) {
     if (!segment->is_complete()) open.push_back(segment);
   }

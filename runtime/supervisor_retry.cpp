@@ -145,8 +145,7 @@ void Supervisor::end_resting(Ending ending) {
 // and lets the rest wait again.
 void Supervisor::part_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
                               const Failure& failure, WorkerLink* until_gone) {
-  arguments_.free(segment.block.offset);
-  segment.stage.store(Stage::waiting, std::memory_order_relaxed);
+  free_items(segment);
   if (segment.id != current.task) {
     leave_unbegun(segment);
     return;

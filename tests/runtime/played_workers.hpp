@@ -172,6 +172,26 @@ class PlayedWorkers {
     ipc::WorkerEnd& end_;
   };
 
+  // Where a worker sleeps, so that one that is killed there wakes up to its end.
+  class Bed {
+   public:
+    Bed(PlayedWorkers& world, std::uint64_t key, const std::atomic<std::uint64_t>& futex)
+        : world_(world), key_(key) {
+      const std::lock_guard lock(world_.mutex_);
+      world_.beds_[key] = &futex;
+    }
+    Bed(const Bed&) = delete;
+    Bed& operator=(const Bed&) = delete;
+    ~Bed() {
+      const std::lock_guard lock(world_.mutex_);
+      world_.beds_.erase(key_);
+    }
+
+   private:
+    PlayedWorkers& world_;
+    std::uint64_t key_;
+  };
+
   void launch(std::uint64_t key, const WorkerFds& fds) {
     const auto copy = [](int fd) { return ipc::UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
     const std::lock_guard lock(mutex_);
@@ -198,6 +218,7 @@ class PlayedWorkers {
     ipc::Arena results(std::move(results_fd), kTestArena);
     ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
                        control_fd);
+    const Bed bed(*this, key, channel.as<ipc::Channel>().task_tail.value);
     Runner runner(*this, key, end);
     workers::WorkerLoop loop(end, arguments, results, runner);
     if (lie && key == 1) {
@@ -310,6 +331,10 @@ class PlayedWorkers {
       if (stopping_) return;
       const bool due = timer_at_ns_ <= ipc::now_ns();
       if (due) timer_at_ns_ = ipc::kForever;
+      for (const auto& [key, futex] : beds_) {
+        // Again and again: it may not have lain down yet.
+        if (killed_.count(key) != 0) static_cast<void>(ipc::futex_wake(*futex, 1));
+      }
       lock.unlock();
       if (due) supervisor_->on_timer();
       pollfd bell{supervisor_->control_bell(), POLLIN, 0};
@@ -322,6 +347,7 @@ class PlayedWorkers {
   std::condition_variable changed_;
   std::deque<std::function<void()>> calls_;
   std::map<std::uint64_t, bool> killed_;
+  std::map<std::uint64_t, const std::atomic<std::uint64_t>*> beds_;
   std::vector<std::thread> threads_;
   std::thread control_;
   Supervisor* supervisor_ = nullptr;

@@ -347,5 +347,52 @@ TEST_F(LimitsTest, LosesNothingWhenTasksDieTimeOutAndAreCancelledAtRandom) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST_F(LimitsTest, LosesNothingOfMapsThatDieTimeOutAndAreClosedAtRandom) {
+  open_with_judge(2);
+  const Policy policies[] = {
+      {.timeout_ns = 3 * kMs},
+      {.deadline_ns = 6 * kMs},
+      {.timeout_ns = 3 * kMs, .retries = 1, .retry_on = judge_, .retry_died = true},
+      {.grace_ns = kMs, .retries = 2, .retry_died = true, .cancel_running = true},
+  };
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (unsigned caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&, caller] {
+      std::mt19937 random(caller);
+      for (int i = 0; i < 60; ++i) {
+        const auto which = random() % 4;
+        std::vector<std::string> items;
+        for (int item = 0; item < 40; ++item) {
+          const auto dice = random() % 60;
+          items.push_back(dice == 0                 ? "die"
+                          : dice == 1               ? "raise"
+                          : dice == 2 && which == 0 ? "hold"
+                                                    : "echo " + std::to_string(item));
+        }
+        const auto chunk = static_cast<std::uint32_t>(random() % 12);
+        if (which == 3) {
+          MapJob& job = *supervisor_->open_map(function_, 0, chunk, &policies[which]);
+          if (supervisor_->add_items(job, encoded(items), items.size()) != Admission::admitted) {
+            ++wrong;
+          }
+          for (auto spins = random() % 2000; spins > 0; --spins) std::this_thread::yield();
+          supervisor_->close_map(job);
+          continue;
+        }
+        const std::vector<std::string> results = run_map(items, chunk, &policies[which]);
+        for (std::size_t item = 0; item < items.size(); ++item) {
+          const bool has_died = results[item] == "died" && items[item] == "die";
+          const bool is_late = results[item] == "timed out";  // on a slow machine any may be
+          if (results[item] != items[item] && !has_died && !is_late) ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(ending(submit("echo")), Ending::returned);
+}
+
 }  // namespace
 }  // namespace owngil::runtime
