@@ -13,7 +13,9 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace owngil::runtime {
 
@@ -21,16 +23,17 @@ class BlobTable {
  public:
   explicit BlobTable(ipc::Arena& arena) : arena_(arena) {}
 
-  // Nothing: no memory.
-  std::optional<std::uint32_t> add(std::span<const std::byte> bytes) {
+  // Nothing: no memory. `name` is for people.
+  std::optional<std::uint32_t> add(std::span<const std::byte> bytes, std::string name) {
     const auto block = arena_.allocate(bytes.size());
     if (!block) return std::nullopt;
     if (!bytes.empty()) std::memcpy(arena_.at(block->offset), bytes.data(), bytes.size());
-    blobs_.emplace(++last_, Blob{{block->offset, bytes.size()}, 0, false});
+    blobs_.emplace(++last_, Blob{{block->offset, bytes.size()}, std::move(name), 0, false});
     return last_;
   }
 
   ipc::BlockRef find(std::uint32_t number) const { return blobs_.at(number).block; }
+  const std::string& name(std::uint32_t number) const { return blobs_.at(number).name; }
 
   void use(std::uint32_t number) {
     if (number != 0) ++blobs_.at(number).uses;
@@ -54,6 +57,7 @@ class BlobTable {
  private:
   struct Blob {
     ipc::BlockRef block;
+    std::string name;
     std::uint64_t uses;  // pending tasks that name it
     bool dropped;        // nobody will name it again
   };

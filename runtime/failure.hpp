@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 
 namespace owngil::runtime {
 
@@ -24,6 +25,7 @@ struct Failure {
   std::uint64_t peak_rss_bytes = 0;
   // of the task
   std::uint64_t task = 0;
+  std::string task_name;  // of its function
   std::uint64_t ran_ns = 0;
   // of a limit that has passed
   std::uint64_t limit_ns = 0;

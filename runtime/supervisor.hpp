@@ -96,8 +96,8 @@ class Supervisor {
   // have been added. Throws std::system_error; then the pool has not started.
   void start(const Call* initializer);
 
-  // --- blobs. 0: no memory.
-  std::uint32_t add_blob(std::span<const std::byte> bytes);
+  // --- blobs. 0: no memory. `name`: of a function, for whoever reads that it has failed.
+  std::uint32_t add_blob(std::span<const std::byte> bytes, std::string name = {});
   void drop_blob(std::uint32_t number);
 
   // --- calls. The caller owns a handle to the task until it calls forget().
@@ -197,7 +197,8 @@ class Supervisor {
   void drop_blob_use(std::uint32_t number);
   void free_payload(Task& task);
   void free_items(Segment& segment);
-  void fail(Task& task, const Failure& failure);
+  void fail(Task& task, Failure failure);
+  void name(const Task& task, Failure& failure) const;
   void finish_segment(Segment& segment);
   void finish_job(MapJob& job);
   void reuse(Task& task);

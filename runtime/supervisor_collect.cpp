@@ -326,11 +326,17 @@ void Supervisor::free_items(Segment& segment) {
 }
 
 // Puts the failure where the payload was.
-void Supervisor::fail(Task& task, const Failure& failure) {
+void Supervisor::fail(Task& task, Failure failure) {
+  name(task, failure);
   free_payload(task);
-  task.failure = new Failure(failure);
-  task.failure->task = task.id;
+  task.failure = new Failure(std::move(failure));
   task.place = Task::Place::failure;
+}
+
+// Says whose failure it is.
+void Supervisor::name(const Task& task, Failure& failure) const {
+  failure.task = task.id;
+  failure.task_name = blobs_.name(task.function);
 }
 
 void Supervisor::finish_segment(Segment& segment) {

@@ -55,12 +55,12 @@ void Supervisor::end_begun(Task& task, Failure failure, WorkerLink* until_gone) 
   if (ending == Ending::timed_out) tell_limit(task, failure);
   const bool wanted = ending == Ending::died ? policy != nullptr && policy->retry_died
                                              : policy->retry_timed_out && !failure.of_deadline;
-  failure.task = task.id;
   if (wanted && may_run_again(task)) {
-    rest(task, {.ending = ending, .failure = failure}, until_gone);
+    name(task, failure);
+    rest(task, {.ending = ending, .failure = std::move(failure)}, until_gone);
     return;
   }
-  fail(task, failure);
+  fail(task, std::move(failure));
   complete(task, ending);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace owngil::runtime {
 
@@ -90,9 +91,9 @@ Admission Supervisor::submit(const Call& call, Task*& out, const Policy* policy)
   return Admission::admitted;
 }
 
-std::uint32_t Supervisor::add_blob(std::span<const std::byte> bytes) {
+std::uint32_t Supervisor::add_blob(std::span<const std::byte> bytes, std::string name) {
   const Lock lock(mutex_);
-  return blobs_.add(bytes).value_or(0);
+  return blobs_.add(bytes, std::move(name)).value_or(0);
 }
 
 void Supervisor::drop_blob(std::uint32_t number) {

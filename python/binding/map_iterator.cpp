@@ -175,10 +175,11 @@ PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
     if (header.status == ipc::Status::returned) {
       decoded = decode_returned(state, header.format, bytes);
     } else {
-      decoded.exception = with_attempts(decode_failure(header.format, bytes), segment);
+      decoded.exception =
+          with_attempts(decode_failure(header.format, bytes), segment, progress.yielded);
     }
   } else {
-    decoded = decode_outcome(state, *self->supervisor, segment);
+    decoded = decode_outcome(state, *self->supervisor, segment, progress.yielded);
   }
   ++progress.yielded;
   if (--progress.remaining == 0) {

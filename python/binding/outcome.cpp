@@ -3,6 +3,9 @@
 
 #include "workers/codec.hpp"
 
+#include <string>
+#include <utility>
+
 namespace owngil::binding {
 
 using runtime::Ending;
@@ -16,6 +19,28 @@ PyObject* bytes_object(std::span<const std::byte> bytes) {
                                    static_cast<Py_ssize_t>(bytes.size()));
 }
 
+PyObject* bytes_object(const std::string& text) {
+  return bytes_object(std::as_bytes(std::span(text)));
+}
+
+PyObject* seconds(std::uint64_t ns) { return PyFloat_FromDouble(static_cast<double>(ns) * 1e-9); }
+
+class FactsBuilder {
+ public:
+  // Takes the reference; nullptr: an exception is set.
+  void add(const char* name, PyObject* value) {
+    const Ref owned = Ref::steal(value);
+    if (dict_ && (!owned || PyDict_SetItemString(dict_.get(), name, owned.get()) < 0)) {
+      dict_.reset();
+    }
+  }
+  // None: an exception is set.
+  Ref take() { return std::move(dict_); }
+
+ private:
+  Ref dict_ = Ref::steal(PyDict_New());
+};
+
 // The exception that is set, taken; or, if that cannot be, at least one.
 Ref taken_exception() {
   Ref raised = Ref::steal(PyErr_GetRaisedException());
@@ -28,34 +53,29 @@ std::span<const std::byte> payload_of(const Task& task) {
   return {task.bytes, task.size};
 }
 
-Ref died_exception(const runtime::Failure& failure) {
-  const Ref make = Ref::steal(package_function("_outcomes", "worker_died"));
-  if (!make) return taken_exception();
-  Ref made = Ref::steal(PyObject_CallFunction(
-      make.get(), "iIiOOKd", static_cast<int>(failure.pid), static_cast<unsigned>(failure.rank),
-      failure.wait_status, failure.status_known ? Py_True : Py_False,
-      failure.protocol ? Py_True : Py_False,
-      static_cast<unsigned long long>(failure.peak_rss_bytes),
-      static_cast<double>(failure.ran_ns) * 1e-9));
+// What the function of owngil._outcomes makes of the failure.
+Ref exception_of(const char* function, const runtime::Failure& failure,
+                 std::optional<std::uint64_t> item) {
+  const Ref make = Ref::steal(package_function("_outcomes", function));
+  const Ref facts = make ? facts_of(failure, item) : Ref();
+  Ref made = Ref::steal(facts ? PyObject_CallOneArg(make.get(), facts.get()) : nullptr);
   return made ? std::move(made) : taken_exception();
 }
 
-Ref timed_out_exception(const runtime::Failure& failure) {
-  const Ref make = Ref::steal(package_function("_outcomes", "task_timed_out"));
-  if (!make) return taken_exception();
-  Ref made = Ref::steal(PyObject_CallFunction(
-      make.get(), "iIdOOd", static_cast<int>(failure.pid), static_cast<unsigned>(failure.rank),
-      static_cast<double>(failure.limit_ns) * 1e-9, failure.of_deadline ? Py_True : Py_False,
-      failure.begun ? Py_True : Py_False, static_cast<double>(failure.ran_ns) * 1e-9));
-  return made ? std::move(made) : taken_exception();
+Ref died_exception(const runtime::Failure& failure, std::optional<std::uint64_t> item) {
+  return exception_of("worker_died", failure, item);
+}
+
+Ref timed_out_exception(const runtime::Failure& failure, std::optional<std::uint64_t> item) {
+  return exception_of("task_timed_out", failure, item);
 }
 
 // How a run ended that was not the last.
-Ref attempt_exception(const runtime::Attempt& attempt) {
+Ref attempt_exception(const runtime::Attempt& attempt, std::optional<std::uint64_t> item) {
   switch (attempt.ending) {
     case Ending::raised: return decode_failure(attempt.format, attempt.payload);
-    case Ending::timed_out: return timed_out_exception(*attempt.failure);
-    default: return died_exception(*attempt.failure);
+    case Ending::timed_out: return timed_out_exception(*attempt.failure, item);
+    default: return died_exception(*attempt.failure, item);
   }
 }
 
@@ -68,6 +88,24 @@ Ref cancelled_exception() {
 }
 
 }  // namespace
+
+Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item) {
+  FactsBuilder facts;
+  facts.add("pid", PyLong_FromLong(failure.pid));
+  facts.add("rank", PyLong_FromUnsignedLong(failure.rank));
+  facts.add("wait_status", PyLong_FromLong(failure.wait_status));
+  facts.add("status_known", PyBool_FromLong(failure.status_known));
+  facts.add("broke_protocol", PyBool_FromLong(failure.protocol));
+  facts.add("peak_rss", PyLong_FromUnsignedLongLong(failure.peak_rss_bytes));
+  facts.add("task_id", PyLong_FromUnsignedLongLong(failure.task));
+  facts.add("task_name", bytes_object(failure.task_name));
+  facts.add("item", item ? PyLong_FromUnsignedLongLong(*item) : Py_NewRef(Py_None));
+  facts.add("seconds", seconds(failure.ran_ns));
+  facts.add("limit", seconds(failure.limit_ns));
+  facts.add("of_deadline", PyBool_FromLong(failure.of_deadline));
+  facts.add("begun", PyBool_FromLong(failure.begun));
+  return facts.take();
+}
 
 Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes) {
   if (format == ipc::Format::none) {
@@ -104,13 +142,13 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
   return decoded;
 }
 
-Ref with_attempts(Ref exception, const Task& task) {
+Ref with_attempts(Ref exception, const Task& task, std::optional<std::uint64_t> item) {
   if (task.terms == nullptr || task.terms->attempts.empty()) return exception;
   const Ref attempts = Ref::steal(PyList_New(0));
   const Ref tell = Ref::steal(attempts ? package_function("_outcomes", "tell_attempts") : nullptr);
   if (!tell) return taken_exception();
   for (const runtime::Attempt& attempt : task.terms->attempts) {
-    const Ref told = attempt_exception(attempt);
+    const Ref told = attempt_exception(attempt, item);
     if (PyList_Append(attempts.get(), told.get()) < 0) return taken_exception();
   }
   Ref made = Ref::steal(
@@ -118,13 +156,14 @@ Ref with_attempts(Ref exception, const Task& task) {
   return made ? std::move(made) : taken_exception();
 }
 
-Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task) {
+Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task,
+                       std::optional<std::uint64_t> item) {
   Decoded decoded;
   switch (task.ending) {
     case Ending::returned: return decode_returned(state, task.format, payload_of(task));
     case Ending::raised: decoded.exception = decode_failure(task.format, payload_of(task)); break;
-    case Ending::died: decoded.exception = died_exception(*task.failure); break;
-    case Ending::timed_out: decoded.exception = timed_out_exception(*task.failure); break;
+    case Ending::died: decoded.exception = died_exception(*task.failure, item); break;
+    case Ending::timed_out: decoded.exception = timed_out_exception(*task.failure, item); break;
     case Ending::cancelled: decoded.exception = cancelled_exception(); break;
     case Ending::broken:
       decoded.exception = Ref::steal(broken_exception(supervisor));
@@ -136,7 +175,7 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, cons
       decoded.exception = taken_exception();
       break;
   }
-  decoded.exception = with_attempts(std::move(decoded.exception), task);
+  decoded.exception = with_attempts(std::move(decoded.exception), task, item);
   return decoded;
 }
 

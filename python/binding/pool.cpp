@@ -172,14 +172,21 @@ PyObject* start(PyObject* object, PyObject* initializer) {
   Py_RETURN_NONE;
 }
 
-PyObject* add_blob(PyObject* object, PyObject* bytes) {
+// _add_blob(bytes, name)
+PyObject* add_blob(PyObject* object, PyObject* args) {
   ModuleState* state = nullptr;
   PoolObject* self = usable(object, state);
-  char* data = nullptr;
+  const char* data = nullptr;
   Py_ssize_t size = 0;
-  if (self == nullptr || PyBytes_AsStringAndSize(bytes, &data, &size) < 0) return nullptr;
+  const char* name = nullptr;
+  Py_ssize_t name_size = 0;
+  if (self == nullptr ||
+      !PyArg_ParseTuple(args, "y#y#:_add_blob", &data, &size, &name, &name_size)) {
+    return nullptr;
+  }
   const std::uint32_t number =
-      self->supervisor->add_blob(std::as_bytes(std::span(data, static_cast<std::size_t>(size))));
+      self->supervisor->add_blob(std::as_bytes(std::span(data, static_cast<std::size_t>(size))),
+                                 {name, static_cast<std::size_t>(name_size)});
   if (number == 0) {
     return PyErr_Format(PyExc_MemoryError, "owngil: no shared memory for a function of %zd bytes",
                         size);
@@ -333,7 +340,7 @@ PyMethodDef methods[] = {
      METH_VARARGS | METH_KEYWORDS, nullptr},
     {"_set_dispatcher", set_dispatcher, METH_O, nullptr},
     {"_start", start, METH_O, nullptr},
-    {"_add_blob", add_blob, METH_O, nullptr},
+    {"_add_blob", add_blob, METH_VARARGS, nullptr},
     {"_drop_blob", drop_blob, METH_O, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
     {"_kill", kill, METH_O, nullptr},

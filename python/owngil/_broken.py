@@ -13,6 +13,10 @@ class WorkerDied(BrokenProcessPool):
     """The worker that had begun this task died; the pool lives on.
 
     One of `exitcode` and `signal` tells how, unless nobody could find out.
+    task_id, task_name: the pool's number of the task, and module and name of its function.
+    item: of a map, the index of the item; else None.
+    seconds: how long it had run.
+    pid, rank, peak_rss: of the worker; the last is the most memory that it ever had, in bytes.
     """
 
     def __init__(
@@ -23,12 +27,22 @@ class WorkerDied(BrokenProcessPool):
         signal: int | None = None,
         pid: int = 0,
         rank: int = -1,
+        task_id: int = 0,
+        task_name: str = "",
+        item: int | None = None,
+        seconds: float = 0.0,
+        peak_rss: int = 0,
     ) -> None:
         super().__init__(message)
         self.exitcode = exitcode
         self.signal = signal
         self.pid = pid
         self.rank = rank
+        self.task_id = task_id
+        self.task_name = task_name
+        self.item = item
+        self.seconds = seconds
+        self.peak_rss = peak_rss
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword arguments are attributes, and those travel as the state.

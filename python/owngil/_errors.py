@@ -41,7 +41,8 @@ class TaskTimeout(TimeoutError):
 
     limit: seconds that it had. of_deadline: counted from its submission, else from when it had
     begun. seconds: for how long it had run; None: it had not begun. pid, rank: of its worker;
-    None: it had none. stack: where it was, as far as that could be had.
+    None: it had none. stack: where it was, as far as that could be had. task_id, task_name, item:
+    as of `WorkerDied`.
     """
 
     def __init__(
@@ -54,6 +55,9 @@ class TaskTimeout(TimeoutError):
         pid: int | None = None,
         rank: int | None = None,
         stack: str = "",
+        task_id: int = 0,
+        task_name: str = "",
+        item: int | None = None,
     ) -> None:
         super().__init__(message)
         self.limit = limit
@@ -62,6 +66,9 @@ class TaskTimeout(TimeoutError):
         self.pid = pid
         self.rank = rank
         self.stack = stack
+        self.task_id = task_id
+        self.task_name = task_name
+        self.item = item
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword arguments are attributes, and those travel as the state.

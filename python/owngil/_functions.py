@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from ._captures import Captures
 
-__all__ = ["FunctionTable", "reference"]
+__all__ = ["FunctionTable", "full_name", "reference"]
 
 # The first byte of a blob: where the function is; the function; one to be loaded for each call.
 BY_REFERENCE, BY_VALUE, BY_VALUE_AFRESH = b"R", b"V", b"A"
 
 _HELD = 64  # callables that cannot be referred to weakly: more only cost a second shipment
 _SHORT = 1024
+_LONGEST_NAME = 200
 
 
 class _Entry:
@@ -43,7 +44,9 @@ class _Entry:
 
 
 class FunctionTable:
-    def __init__(self, add_blob: Callable[[bytes], int], drop_blob: Callable[[int], None]) -> None:
+    def __init__(
+        self, add_blob: Callable[[bytes, bytes], int], drop_blob: Callable[[int], None]
+    ) -> None:
         self._add_blob = add_blob
         self._drop_blob = drop_blob
         self._entries: dict[object, _Entry] = {}
@@ -90,7 +93,7 @@ class FunctionTable:
             if entry is not None and entry.fingerprint == fingerprint:
                 entry.captures = captures
                 return entry.number
-            number = self._add_blob(blob)
+            number = self._add_blob(blob, full_name(function).encode(errors="backslashreplace"))
             if entry is not None:
                 self._drop_blob(entry.number)
                 self._entries[key] = _Entry(number, captures, fingerprint, entry.anchor)
@@ -121,6 +124,27 @@ class FunctionTable:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._drop_blob(entry.number)
+
+
+def full_name(function: object) -> str:
+    """Module and qualified name, for people; of what has none, those of its type."""
+    from functools import partial
+
+    if type(function) is partial:
+        return f"functools.partial({full_name(function.func)})"[:_LONGEST_NAME]
+    try:
+        name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+        if isinstance(name, str):
+            return _qualified(getattr(function, "__module__", None), name)
+    except Exception:  # of a __getattr__ of the user's
+        pass
+    kind = type(function)
+    return _qualified(kind.__module__, kind.__qualname__)
+
+
+def _qualified(module: object, name: str) -> str:
+    known = isinstance(module, str) and module != "builtins"
+    return (f"{module}.{name}" if known else name)[:_LONGEST_NAME]
 
 
 def reference(function: object) -> tuple[str, str] | None:

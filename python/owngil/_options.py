@@ -38,7 +38,7 @@ class PoolOptions(_core.OptionsBase):
         judge, died, timed_out = _retried(checked["retry_on"])
         number = 0
         if checked["retries"] and judge:
-            number = pool._add_blob(_judge_blob(judge))
+            number = pool._add_blob(_judge_blob(judge), b"")
             weakref.finalize(self, _drop, weakref.ref(pool), number).atexit = False
         self._set(
             pool,

@@ -9,60 +9,88 @@ import signal
 from ._broken import PoisonTask, PoolBroken, WorkerDied
 from ._errors import TaskTimeout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Facts(TypedDict):
+        """A runtime::Failure. What is bytes may be any."""
+
+        pid: int
+        rank: int
+        wait_status: int
+        status_known: bool
+        broke_protocol: bool
+        peak_rss: int
+        task_id: int
+        task_name: bytes
+        item: int | None
+        seconds: float
+        limit: float
+        of_deadline: bool
+        begun: bool
+
+
 __all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died"]
 
 
-def worker_died(
-    pid: int,
-    rank: int,
-    wait_status: int,
-    status_known: bool,
-    broke_protocol: bool,
-    peak_rss: int,
-    ran_seconds: float,
-) -> WorkerDied:
+def worker_died(facts: Facts) -> WorkerDied:
     exitcode: int | None = None
     number: int | None = None
-    if not status_known:
+    status = facts["wait_status"]
+    if not facts["status_known"]:
         how = "in a way that nobody saw"
-    elif os.WIFSIGNALED(wait_status):
-        number = os.WTERMSIG(wait_status)
+    elif os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
         how = f"by signal {number} ({_signal_name(number)})"
     else:
-        exitcode = os.waitstatus_to_exitcode(wait_status)
+        exitcode = os.waitstatus_to_exitcode(status)
         how = f"with exit code {exitcode}"
-    if broke_protocol:
+    if facts["broke_protocol"]:
         how = "by the pool: it had written nonsense to its shared memory"
-    detail = f"pid {pid}, rank {rank}"
-    if peak_rss:
-        detail += f", peak memory {peak_rss / 2**20:.0f} MiB"
+    task_name = facts["task_name"].decode(errors="replace")
     message = (
-        f"the worker that ran this task ended {how} after {ran_seconds:.3g} s ({detail}). "
+        f"the worker that ran {_describe_task(facts, task_name)} ended {how} "
+        f"after {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
         "Only this task is lost; the pool goes on."
     )
-    return WorkerDied(message, exitcode=exitcode, signal=number, pid=pid, rank=rank)
+    return WorkerDied(
+        message,
+        exitcode=exitcode,
+        signal=number,
+        pid=facts["pid"],
+        rank=facts["rank"],
+        task_id=facts["task_id"],
+        task_name=task_name,
+        item=facts["item"],
+        seconds=facts["seconds"],
+        peak_rss=facts["peak_rss"],
+    )
 
 
-def task_timed_out(
-    pid: int, rank: int, limit: float, of_deadline: bool, begun: bool, ran_seconds: float
-) -> TaskTimeout:
-    if not begun:
-        return TaskTimeout(
-            f"the deadline of {limit:g} s after its submission has passed; it had not begun",
-            limit=limit,
-            of_deadline=True,
+def task_timed_out(facts: Facts) -> TaskTimeout:
+    name = facts["task_name"].decode(errors="replace")
+    task = _describe_task(facts, name)
+    begun = facts["begun"]
+    limit = f"the limit of {facts['limit']:g} s for {task}"
+    if facts["of_deadline"]:
+        limit = f"the deadline of {task}, {facts['limit']:g} s after its submission,"
+    state = "it had not begun."
+    if begun:
+        state = (
+            f"it had run for {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
+            "Its worker was stopped; no other task is lost."
         )
-    which = f"limit of {limit:g} s"
-    if of_deadline:
-        which = f"deadline of {limit:g} s after its submission"
     return TaskTimeout(
-        f"the {which} has passed; it had run for {ran_seconds:.3g} s (pid {pid}, rank {rank}). "
-        "Its worker was stopped; no other task is lost.",
-        limit=limit,
-        of_deadline=of_deadline,
-        seconds=ran_seconds,
-        pid=pid,
-        rank=rank,
+        f"{limit} has passed; {state}",
+        limit=facts["limit"],
+        of_deadline=facts["of_deadline"],
+        seconds=facts["seconds"] if begun else None,
+        pid=facts["pid"] if begun else None,
+        rank=facts["rank"] if begun else None,
+        task_id=facts["task_id"],
+        task_name=name,
+        item=facts["item"],
     )
 
 
@@ -86,6 +114,19 @@ def pool_broken(reason: str, failure: bytes) -> PoolBroken:
 
         error.__cause__ = load_exception(failure)
     return error
+
+
+def _describe_task(facts: Facts, name: str) -> str:
+    if facts["item"] is not None:
+        return f"item {facts['item']} of a map of {name}"
+    return f"{name} (task {facts['task_id']})"
+
+
+def _describe_worker(facts: Facts) -> str:
+    text = f"pid {facts['pid']}, rank {facts['rank']}"
+    if facts["peak_rss"]:
+        text += f", peak memory {facts['peak_rss'] / 2**20:.0f} MiB"
+    return text
 
 
 def _signal_name(number: int) -> str:

@@ -296,7 +296,7 @@ def _capture(weak: weakref.ref[Pool]) -> int:
     from ._context import capture
 
     before = pool._context_number
-    pool._context_number = pool._add_blob(capture())
+    pool._context_number = pool._add_blob(capture(), b"")
     if before:
         pool._drop_blob(before)
     return pool._context_number

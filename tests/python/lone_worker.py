@@ -47,7 +47,7 @@ class LoneWorker:
         if initializer is not None:
             self._initialize(initializer, initargs)
 
-    def _add(self, blob: bytes) -> int:
+    def _add(self, blob: bytes, _: bytes) -> int:
         number = len(self.blobs) + 1
         self.blobs[number] = bytes(blob)
         return number

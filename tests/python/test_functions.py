@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from owngil import _worker
-from owngil._functions import FunctionTable, reference
+from owngil._functions import FunctionTable, full_name, reference
 
 
 class Table:
@@ -29,7 +29,8 @@ class Table:
         self.table = FunctionTable(self._add, self.dropped.append)
         self.number = self.table.number
 
-    def _add(self, blob: bytes) -> int:
+    def _add(self, blob: bytes, name: bytes) -> int:
+        assert name
         self.blobs.append(blob)
         return len(self.blobs)
 
@@ -370,3 +371,49 @@ def test_builtins_that_somebody_replaced_are_globals_like_others(
     number = table.number(function)
     monkeypatch.setattr(builtins, "unheard_of", 1, raising=False)
     assert table.number(function) == number
+
+
+class _Callable:
+    def __call__(self) -> None: ...
+
+    def method(self) -> None: ...
+
+
+class _AnswersNothing(_Callable):
+    def __str__(self) -> str:
+        return "answers nothing"
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(name)
+
+
+class _AnswersAnything(_Callable):
+    def __str__(self) -> str:
+        return "answers anything"
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (len, "len"),
+        (os.getpid, "posix.getpid"),
+        ([].append, "list.append"),
+        (functools.reduce, "_functools.reduce"),
+        (functools.partial(functools.partial(os.getpid)), "functools.partial(posix.getpid)"),
+        (_Callable, "test_functions._Callable"),
+        (_Callable(), "test_functions._Callable"),
+        (_Callable().method, "test_functions._Callable.method"),
+        (_AnswersNothing(), "test_functions._AnswersNothing"),
+        (_AnswersAnything(), "test_functions._AnswersAnything"),
+    ],
+    ids=str,
+)
+def test_whatever_can_be_called_has_a_name_for_people(function: object, name: str) -> None:
+    assert full_name(function) == name
+
+
+def test_a_name_for_people_is_not_long() -> None:
+    assert len(full_name(type("Long" * 1000, (), {}))) <= 200
