@@ -78,6 +78,18 @@ CurrentView SupervisorEnd::current() const noexcept {
   return view;
 }
 
+StackDumpView SupervisorEnd::stack_dump() const noexcept {
+  const StackDump& dump = channel_->dump;
+  StackDumpView view{};
+  view.number = dump.number.load(std::memory_order_acquire);  // pairs with: finish
+  // relaxed: ordered by the load before them
+  view.task = dump.task.load(std::memory_order_relaxed);
+  view.signal = dump.signal.load(std::memory_order_relaxed);
+  const std::uint32_t size = dump.size.load(std::memory_order_relaxed);
+  view.size = size <= kStackTextBytes ? size : static_cast<std::uint32_t>(kStackTextBytes);
+  return view;
+}
+
 // --- the worker's end ---------------------------------------------------------------------
 
 WorkerEnd::WorkerEnd(Channel& channel, const Board& board, int caller_bell_fd, int control_bell_fd)

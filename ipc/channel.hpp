@@ -46,6 +46,14 @@ struct CurrentView {
   return current.begun_ns == 0 || current.begun_ns > now_ns ? 0 : now_ns - current.begun_ns;
 }
 
+// The newest dump of its Python stacks that the worker has made; its text is behind the channel.
+struct StackDumpView {
+  std::uint64_t task;
+  std::uint32_t number;  // 0: there is none
+  std::uint32_t signal;  // 0: it was asked
+  std::uint32_t size;    // of the text; at most kStackTextBytes
+};
+
 class SupervisorEnd {
  public:
   explicit SupervisorEnd(Channel& channel);  // takes up a channel that is all zeros but its header
@@ -86,6 +94,7 @@ class SupervisorEnd {
   [[nodiscard]] bool try_push_release(std::uint64_t offset) noexcept;  // false: full, try later
 
   [[nodiscard]] CurrentView current() const noexcept;
+  [[nodiscard]] StackDumpView stack_dump() const noexcept;
 
  private:
   // immutable after construction

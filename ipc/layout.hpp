@@ -169,6 +169,14 @@ struct alignas(kLineBytes) Current {
   std::atomic<std::uint32_t> pid;
 };
 
+// Writer: the worker, in the handler of a signal. What `number` counts is written last.
+struct alignas(kLineBytes) StackDump {
+  std::atomic<std::uint64_t> task;    // as in `current`, at that moment
+  std::atomic<std::uint32_t> number;  // of dumps that are complete
+  std::atomic<std::uint32_t> signal;  // that is about to end the worker; 0: it was asked
+  std::atomic<std::uint32_t> size;    // of the text, bytes
+};
+
 struct alignas(kPageBytes) Channel {
   ChannelHeader header;
   // written by the user's process
@@ -182,11 +190,18 @@ struct alignas(kPageBytes) Channel {
   Counter release_head;
   SleepWord sleep;
   Current current;
+  StackDump dump;
   // the rings
   alignas(kPageBytes) TaskSlot tasks[kRingSlots];
   alignas(kPageBytes) ResultSlot results[kRingSlots];
   alignas(kPageBytes) std::atomic<std::uint64_t> releases[kReleaseSlots];
 };
+
+// The text of a dump lies behind the channel in its memfd, where nobody maps it: the worker
+// writes it with write(2), as faulthandler does, and so only what is used becomes memory.
+inline constexpr std::size_t kStackTextOffset = sizeof(Channel);
+inline constexpr std::size_t kStackTextBytes = 64 * 1024;
+inline constexpr std::size_t kChannelBytes = kStackTextOffset + kStackTextBytes;
 
 // --- the board: one memfd for each pool, read-only for its workers ------------------------
 
@@ -243,12 +258,16 @@ static_assert(offsetof(Current, task) == 0 && offsetof(Current, progress) == 8);
 static_assert(offsetof(Current, chain_offset) == 16 && offsetof(Current, chain_size) == 24);
 static_assert(offsetof(Current, begun_ns) == 32);
 static_assert(offsetof(Current, state) == 40 && offsetof(Current, pid) == 44);
+static_assert(offsetof(StackDump, task) == 0 && offsetof(StackDump, number) == 8);
+static_assert(offsetof(StackDump, signal) == 12 && offsetof(StackDump, size) == 16);
 
 static_assert(offsetof(Channel, header) == 0 && offsetof(Channel, task_tail) == 128);
 static_assert(offsetof(Channel, result_head) == 256 && offsetof(Channel, release_tail) == 384);
 static_assert(offsetof(Channel, orders) == 512 && offsetof(Channel, task_head) == 640);
 static_assert(offsetof(Channel, result_tail) == 768 && offsetof(Channel, release_head) == 896);
 static_assert(offsetof(Channel, sleep) == 1024 && offsetof(Channel, current) == 1152);
+static_assert(offsetof(Channel, dump) == 1280 && kStackTextOffset == 0x12000);
+static_assert(kChannelBytes == 0x22000);
 static_assert(offsetof(Channel, tasks) == 0x1000 && offsetof(Channel, results) == 0x9000);
 static_assert(offsetof(Channel, releases) == 0x11000 && sizeof(Channel) == 0x12000);
 

@@ -23,6 +23,7 @@ struct Failure {
   bool status_known = false;  // false: the guardian died before it could tell
   bool protocol = false;      // it broke the protocol and was killed for that
   std::uint64_t peak_rss_bytes = 0;
+  std::string stack;  // its Python stacks, as faulthandler writes them, or any bytes; empty: none
   // of the task
   std::uint64_t task = 0;
   std::string task_name;  // of its function

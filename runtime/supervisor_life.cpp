@@ -6,6 +6,7 @@
 #include "runtime/supervisor.hpp"
 
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 
 #include <cerrno>
 #include <cstring>
@@ -131,6 +132,10 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   failure.status_known = exit.status_known;
   failure.peak_rss_bytes = exit.peak_rss_bytes;
   failure.ran_ns = ran_ns(current, ipc::now_ns());
+  if (exit.status_known && WIFSIGNALED(exit.wait_status)) {
+    const auto signal = static_cast<std::uint32_t>(WTERMSIG(exit.wait_status));
+    failure.stack = link->last_stack(current.task, signal);
+  }
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
   if (current.state == ipc::WorkerState::mismatch) {

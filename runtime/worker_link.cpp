@@ -5,6 +5,10 @@
 #include "ipc/clock.hpp"
 #include "ipc/memfd.hpp"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 namespace owngil::runtime {
 
 namespace {
@@ -26,12 +30,13 @@ WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_g
       key(its_key),
       generation(its_generation),
       launched_ns(ipc::now_ns()),
-      channel_fd_(ipc::create_memfd("owngil-channel", sizeof(ipc::Channel))),
+      channel_fd_(ipc::create_memfd("owngil-channel", ipc::kChannelBytes)),
       channel_memory_(channel_fd_.get(), sizeof(ipc::Channel), ipc::Access::read_write,
                       ipc::OnFork::exclude),
       results_fd_(ipc::create_memfd("owngil-results", results_size)),
       results_(results_fd_.get(), results_size, ipc::OnFork::exclude),
       end_(prepared(channel_memory_, its_rank, its_generation)) {
+  // Not the text of a dump: there is no memory for it until there is a text.
   if (!ipc::commit(channel_fd_.get(), 0, sizeof(ipc::Channel))) {
     throw std::system_error(ENOMEM, std::generic_category(), "fallocate(channel)");
   }
@@ -102,6 +107,29 @@ void WorkerLink::release(std::uint64_t offset) {
   while (!unreleased_.empty() && end_.try_push_release(unreleased_.back())) {
     unreleased_.pop_back();
   }
+}
+
+std::string WorkerLink::read_stack(const ipc::StackDumpView& dump) const {
+  std::string text(dump.size, '\0');
+  // Read, not mapped: what the worker never wrote gets no memory by that.
+  ssize_t size = 0;
+  do {
+    size = ::pread(channel_fd_.get(), text.data(), text.size(), ipc::kStackTextOffset);
+  } while (size < 0 && errno == EINTR);
+  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return text;
+}
+
+std::string WorkerLink::last_stack(std::uint64_t task, std::uint32_t signal) const {
+  const ipc::StackDumpView dump = end_.stack_dump();
+  if (dump.number == 0 || dump.task != task || dump.signal != signal) return {};
+  return read_stack(dump);
+}
+
+std::optional<std::string> WorkerLink::answered_stack(std::uint64_t task) const {
+  const ipc::StackDumpView dump = end_.stack_dump();
+  if (dump.number == stacks_before_) return std::nullopt;
+  return dump.task == task ? read_stack(dump) : std::string();
 }
 
 void WorkerLink::set_known(std::uint32_t blob, bool known) {

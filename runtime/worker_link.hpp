@@ -21,6 +21,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace owngil::runtime {
@@ -63,6 +64,14 @@ class WorkerLink {
   std::vector<Task*> take_all();
   void release(std::uint64_t offset);  // gives a block back, now or when there is room
 
+  // --- Python stacks, as faulthandler writes them; what the worker wrote, so any bytes
+  // The one that it left when that signal ended it in that task; empty: none.
+  std::string last_stack(std::uint64_t task, std::uint32_t signal) const;
+  // Call before the launcher asks it for its stack.
+  void expect_stack() { stacks_before_ = end_.stack_dump().number; }
+  // Nothing: it has not answered yet. Empty: it is not in that task.
+  std::optional<std::string> answered_stack(std::uint64_t task) const;
+
   bool knows(std::uint32_t blob) const { return blob < blobs_.size() && blobs_[blob]; }
   void set_known(std::uint32_t blob, bool known);
 
@@ -98,6 +107,8 @@ class WorkerLink {
  private:
   static constexpr std::uint64_t kMask = ipc::kRingSlots - 1;
 
+  std::string read_stack(const ipc::StackDumpView& dump) const;
+
   ipc::UniqueFd channel_fd_;
   ipc::Mapping channel_memory_;
   ipc::UniqueFd results_fd_;
@@ -106,7 +117,8 @@ class WorkerLink {
   std::array<Task*, ipc::kRingSlots> in_flight_{};
   std::uint64_t oldest_ = 0;
   std::uint64_t next_ = 0;
-  std::uint64_t worked_off_ = 0;  // what lies before was popped by the worker for certain
+  std::uint64_t worked_off_ = 0;     // what lies before was popped by the worker for certain
+  std::uint32_t stacks_before_ = 0;  // when it was asked for another one
   std::vector<bool> blobs_;
   std::vector<std::uint64_t> unreleased_;
 };

@@ -6,6 +6,7 @@
 #include "workers/interruption.hpp"
 #include "workers/process_worker.hpp"
 #include "workers/run_worker.hpp"
+#include "workers/stack_dump.hpp"
 #include "workers/template.hpp"
 
 #include <fcntl.h>
@@ -86,6 +87,7 @@ PyObject* begin_template(PyObject*, PyObject*) noexcept {
       close_on_exec(fd);
     }
     ::prctl(PR_SET_NAME, "owngil-template");
+    prepare_stack_dumps();
     return PyLong_FromLong(arm_lifeline(ipc::kStartLifeline).release());
   });
 }
@@ -96,6 +98,7 @@ PyObject* begin_worker(PyObject*, PyObject*) noexcept {
     const ipc::UniqueFd config(ipc::kStartConfig);
     const ipc::UniqueFd lifeline(ipc::kStartLifeline);
     close_on_exec(ipc::kStartSocket);
+    prepare_stack_dumps();
     try {
       static_cast<void>(arm_lifeline(ipc::kStartLifeline).release());  // until the process ends
       return as_tuple(enlist(ipc::kStartSocket));

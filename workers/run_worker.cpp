@@ -7,6 +7,7 @@
 #include "ipc/mapping.hpp"
 #include "ipc/unique_fd.hpp"
 #include "workers/executor.hpp"
+#include "workers/stack_dump.hpp"
 #include "workers/worker_loop.hpp"
 #include "workers/worker_module.hpp"
 
@@ -77,6 +78,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
   const ipc::ArenaView arguments(memory.arguments.get(), size_of(memory.arguments), kOnFork);
   const std::size_t results_size = size_of(memory.results);
   ipc::Arena results(std::move(memory.results), results_size, kOnFork);
+  const ArmedStackDump armed(memory.channel.get(), channel);
   memory.channel.reset();  // the mappings stay
   memory.board.reset();
   memory.arguments.reset();

@@ -97,6 +97,7 @@ Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item)
   facts.add("status_known", PyBool_FromLong(failure.status_known));
   facts.add("broke_protocol", PyBool_FromLong(failure.protocol));
   facts.add("peak_rss", PyLong_FromUnsignedLongLong(failure.peak_rss_bytes));
+  facts.add("stack", bytes_object(failure.stack));
   facts.add("task_id", PyLong_FromUnsignedLongLong(failure.task));
   facts.add("task_name", bytes_object(failure.task_name));
   facts.add("item", item ? PyLong_FromUnsignedLongLong(*item) : Py_NewRef(Py_None));

@@ -17,6 +17,8 @@ class WorkerDied(BrokenProcessPool):
     item: of a map, the index of the item; else None.
     seconds: how long it had run.
     pid, rank, peak_rss: of the worker; the last is the most memory that it ever had, in bytes.
+    stack: the Python stacks of the worker's threads when a signal ended it, most recent call
+        first, as `faulthandler` writes them; empty if it left none, as SIGKILL has it.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class WorkerDied(BrokenProcessPool):
         item: int | None = None,
         seconds: float = 0.0,
         peak_rss: int = 0,
+        stack: str = "",
     ) -> None:
         super().__init__(message)
         self.exitcode = exitcode
@@ -43,6 +46,7 @@ class WorkerDied(BrokenProcessPool):
         self.item = item
         self.seconds = seconds
         self.peak_rss = peak_rss
+        self.stack = stack
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword arguments are attributes, and those travel as the state.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         status_known: bool
         broke_protocol: bool
         peak_rss: int
+        stack: bytes
         task_id: int
         task_name: bytes
         item: int | None
@@ -49,13 +50,18 @@ def worker_died(facts: Facts) -> WorkerDied:
     if facts["broke_protocol"]:
         how = "by the pool: it had written nonsense to its shared memory"
     task_name = facts["task_name"].decode(errors="replace")
-    message = (
+    stack = _stack(facts["stack"])
+    lines = [
         f"the worker that ran {_describe_task(facts, task_name)} ended {how} "
         f"after {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
         "Only this task is lost; the pool goes on."
-    )
+    ]
+    if stack:
+        lines.append(f"Where it was:\n{stack}")
+    elif number is not None and not facts["broke_protocol"]:
+        lines.append("It left no Python stack.")
     return WorkerDied(
-        message,
+        "\n".join(lines),
         exitcode=exitcode,
         signal=number,
         pid=facts["pid"],
@@ -65,6 +71,7 @@ def worker_died(facts: Facts) -> WorkerDied:
         item=facts["item"],
         seconds=facts["seconds"],
         peak_rss=facts["peak_rss"],
+        stack=stack,
     )
 
 
@@ -114,6 +121,14 @@ def pool_broken(reason: str, failure: bytes) -> PoolBroken:
 
         error.__cause__ = load_exception(failure)
     return error
+
+
+def _stack(written: bytes) -> str:
+    if not written:
+        return ""
+    from ._stacks import readable
+
+    return readable(written)
 
 
 def _describe_task(facts: Facts, name: str) -> str:
