@@ -138,6 +138,8 @@ class Supervisor {
   // Why; a failure's bytes, or text. Requires: is_broken().
   const std::vector<std::byte>& broken_failure() const { return broken_failure_; }
   const std::string& broken_reason() const { return broken_reason_; }
+  // The death that broke it; nullptr: it was another reason.
+  const Failure* broken_by() const { return broken_by_.get(); }
 
   Snapshot snapshot();
 
@@ -303,6 +305,7 @@ class Supervisor {
   ipc::BlockRef initializer_block_{};
   std::vector<std::byte> broken_failure_;
   std::string broken_reason_;
+  std::unique_ptr<const Failure> broken_by_;
   // guarded by completions_mutex_
   std::mutex completions_mutex_;
   std::condition_variable completions_ready_;

@@ -146,6 +146,12 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   } else if (link->failure) {
     break_pool(std::move(*link->failure), "the initializer of a worker failed");
   } else if (link->initializing && current.task == kInitializerTask) {
+    if (!is_broken()) {
+      auto death = std::make_unique<Failure>(failure);
+      death->task = kInitializerTask;
+      death->task_name = blobs_.name(initializer_.function);
+      broken_by_ = std::move(death);
+    }
     break_pool({}, "a worker died in its initializer");
   } else if (current.state == ipc::WorkerState::none) {
     if (++fruitless_ >= kFruitlessStarts) {

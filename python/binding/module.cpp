@@ -5,6 +5,7 @@
 // Not: an interface for users; owngil's Python modules are.
 #include "python/binding/module_state.hpp"
 #include "python/binding/options.hpp"
+#include "python/binding/outcome.hpp"
 #include "workers/process_methods.hpp"
 
 #include <string>
@@ -160,9 +161,12 @@ PyObject* broken_exception(runtime::Supervisor& supervisor) {
   const Ref make = Ref::steal(package_function("_outcomes", "pool_broken"));
   if (!make) return nullptr;
   const auto& failure = supervisor.broken_failure();
-  return PyObject_CallFunction(make.get(), "sy#", supervisor.broken_reason().c_str(),
+  const runtime::Failure* const death = supervisor.broken_by();
+  const Ref facts = death != nullptr ? facts_of(*death) : Ref::borrow(Py_None);
+  if (!facts) return nullptr;
+  return PyObject_CallFunction(make.get(), "sy#O", supervisor.broken_reason().c_str(),
                                reinterpret_cast<const char*>(failure.data()),
-                               static_cast<Py_ssize_t>(failure.size()));
+                               static_cast<Py_ssize_t>(failure.size()), facts.get());
 }
 
 PyObject* raise_admission(runtime::Supervisor& supervisor, runtime::Admission admission,

@@ -133,9 +133,10 @@ def full_name(function: object) -> str:
     if type(function) is partial:
         return f"functools.partial({full_name(function.func)})"[:_LONGEST_NAME]
     try:
-        name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
-        if isinstance(name, str):
-            return _qualified(getattr(function, "__module__", None), name)
+        for named in (function, getattr(function, "__wrapped__", None)):
+            name = getattr(named, "__qualname__", None) or getattr(named, "__name__", None)
+            if isinstance(name, str):
+                return _qualified(getattr(named, "__module__", None), name)
     except Exception:  # of a __getattr__ of the user's
         pass
     kind = type(function)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died"]
 
+_INITIALIZER = 2**64 - 1  # runtime::kInitializerTask
+
 
 def worker_died(facts: Facts) -> WorkerDied:
     exitcode: int | None = None
@@ -51,11 +53,13 @@ def worker_died(facts: Facts) -> WorkerDied:
         how = "by the pool: it had written nonsense to its shared memory"
     task_name = facts["task_name"].decode(errors="replace")
     stack = _stack(facts["stack"])
-    lines = [
+    text = (
         f"the worker that ran {_describe_task(facts, task_name)} ended {how} "
-        f"after {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
-        "Only this task is lost; the pool goes on."
-    ]
+        f"after {facts['seconds']:.3g} s ({_describe_worker(facts)})."
+    )
+    if facts["task_id"] != _INITIALIZER:
+        text += " Only this task is lost; the pool goes on."
+    lines = [text]
     if stack:
         lines.append(f"Where it was:\n{stack}")
     elif number is not None and not facts["broke_protocol"]:
@@ -114,9 +118,12 @@ def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseEx
     return error
 
 
-def pool_broken(reason: str, failure: bytes) -> PoolBroken:
+def pool_broken(reason: str, failure: bytes, death: Facts | None) -> PoolBroken:
+    """`failure`: of the initializer. `death`: of the worker that ran it."""
     error = PoolBroken(f"the pool is broken: {reason}")
-    if failure:
+    if death is not None:
+        error.__cause__ = worker_died(death)
+    elif failure:
         from ._pickling import load_exception
 
         error.__cause__ = load_exception(failure)
@@ -132,6 +139,8 @@ def _stack(written: bytes) -> str:
 
 
 def _describe_task(facts: Facts, name: str) -> str:
+    if facts["task_id"] == _INITIALIZER:
+        return f"the initializer {name}"
     if facts["item"] is not None:
         return f"item {facts['item']} of a map of {name}"
     return f"{name} (task {facts['task_id']})"

@@ -115,6 +115,10 @@ class Initializer:
         self.function = function
         self.arguments = arguments
 
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.function
+
     def __call__(self) -> None:
         from ._initializing import run
 

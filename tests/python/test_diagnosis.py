@@ -189,6 +189,16 @@ def test_a_crash_in_a_chunk_shows_the_stack_of_that_item(pool: owngil.Pool) -> N
     assert functions(outcomes[4].stack) == ["string_at", "_read_address_zero", "_crash_at"]
 
 
+def test_a_crash_in_the_initializer_is_told_with_its_stack() -> None:
+    with owngil.Pool(1, initializer=_crash_below, initargs=(2,)) as pool:
+        error = pool.submit(tasks.echo, 1).exception()
+    assert isinstance(error, owngil.PoolBroken)
+    cause = error.__cause__
+    assert isinstance(cause, owngil.WorkerDied)
+    assert "_crash_below" in functions(cause.stack)
+    assert "the initializer test_diagnosis._crash_below" in str(cause)
+
+
 def test_a_spawned_worker_shows_its_stack_as_well() -> None:
     with owngil.Pool(1, start="spawn") as pool:
         error = death(pool, _crash_below, 1)

@@ -408,6 +408,7 @@ class _AnswersAnything(_Callable):
         (_Callable().method, "test_functions._Callable.method"),
         (_AnswersNothing(), "test_functions._AnswersNothing"),
         (_AnswersAnything(), "test_functions._AnswersAnything"),
+        (_worker.Initializer(os.getpid, b""), "posix.getpid"),
     ],
     ids=str,
 )
