@@ -226,6 +226,7 @@ class Supervisor {
   static Terms& terms_of(Task& task);
   void wake_at(std::uint64_t when_ns);
   std::uint64_t watch(WorkerLink& link, std::uint64_t now);
+  bool waits_for_stack(WorkerLink& link, std::uint64_t now);
   std::optional<Limit> passes_at(WorkerLink& link, const Task& task, std::uint64_t timeout_ns);
   void time_out(WorkerLink& link, Task& task, const Policy& policy, std::uint32_t item);
   void sentence(WorkerLink& link, Task& task, Ending verdict, std::uint64_t grace_ns);

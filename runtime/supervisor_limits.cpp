@@ -8,6 +8,7 @@
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/interrupt_signal.hpp"
+#include "ipc/stack_signal.hpp"
 #include "runtime/supervisor.hpp"
 
 #include <algorithm>
@@ -21,6 +22,10 @@ namespace {
 // the task was being decoded, or what it raised may have been swallowed.
 constexpr std::uint64_t kFirstSignalGapNs = 1'000'000;
 constexpr std::uint64_t kLongestSignalGapNs = 50'000'000;
+
+// A worker that can say where it is does so in a fraction of a millisecond, once it gets a CPU.
+constexpr std::uint64_t kStackPatienceNs = 20'000'000;
+constexpr std::uint64_t kStackPollNs = 500'000;
 
 }  // namespace
 
@@ -86,6 +91,7 @@ std::uint64_t Supervisor::watch(WorkerLink& link, std::uint64_t now) {
   }
   Sentence& sentence = link.sentence;
   if (sentence.kill_at_ns <= now) {
+    if (waits_for_stack(link, now)) return now + kStackPollNs;
     doom(link);
     return ipc::kForever;
   }
@@ -96,6 +102,19 @@ std::uint64_t Supervisor::watch(WorkerLink& link, std::uint64_t now) {
     sentence.signal_gap_ns = std::min(2 * sentence.signal_gap_ns, kLongestSignalGapNs);
   }
   return std::min(sentence.kill_at_ns, sentence.signal_at_ns);
+}
+
+// Who is late has to show where it is, before it is too late. True: it may yet.
+bool Supervisor::waits_for_stack(WorkerLink& link, std::uint64_t now) {
+  Sentence& sentence = link.sentence;
+  if (sentence.task->terms->verdict != Ending::timed_out) return false;
+  if (sentence.asked_at_ns == 0) {
+    sentence.asked_at_ns = now;
+    link.expect_stack();
+    launcher_->signal(link.key, ipc::stack_signal());
+    return true;
+  }
+  return now - sentence.asked_at_ns < kStackPatienceNs && !link.answered_stack(sentence.task->id);
 }
 
 // When the limit of the task passes, or of the item that runs. Nothing: it has not begun.
@@ -154,7 +173,8 @@ void Supervisor::sentence(WorkerLink& link, Task& task, Ending verdict, std::uin
 
 // Kills the worker; what it was sentenced for is complete at once.
 void Supervisor::doom(WorkerLink& link) {
-  Task& task = *std::exchange(link.sentence, {}).task;
+  const Sentence sentence = std::exchange(link.sentence, {});
+  Task& task = *sentence.task;
   link.state = LinkState::doomed;
   launcher_->kill(link.key);
   spare_unbegun(link);
@@ -165,6 +185,7 @@ void Supervisor::doom(WorkerLink& link) {
   }
   Failure failure = failure_of(link);
   failure.ran_ns = ran_ns(current, ipc::now_ns());
+  if (sentence.asked_at_ns != 0) failure.stack = link.answered_stack(task.id).value_or("");
   for (Task* other : link.take_all()) {
     if (other == &task) continue;
     took_out(link, *other);  // it says that it has claimed that one, too

@@ -39,6 +39,7 @@ struct Sentence {
   std::uint64_t kill_at_ns = 0;  // unless it has answered by then
   std::uint64_t signal_at_ns = 0;
   std::uint64_t signal_gap_ns = 0;  // 0: no signals
+  std::uint64_t asked_at_ns = 0;    // where it is; 0: it was not
 };
 
 class WorkerLink {

@@ -92,6 +92,9 @@ def task_timed_out(facts: Facts) -> TaskTimeout:
             f"it had run for {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
             "Its worker was stopped; no other task is lost."
         )
+    stack = _stack(facts["stack"])
+    if stack:
+        state += f"\nWhere it was:\n{stack}"
     return TaskTimeout(
         f"{limit} has passed; {state}",
         limit=facts["limit"],
@@ -99,6 +102,7 @@ def task_timed_out(facts: Facts) -> TaskTimeout:
         seconds=facts["seconds"] if begun else None,
         pid=facts["pid"] if begun else None,
         rank=facts["rank"] if begun else None,
+        stack=stack,
         task_id=facts["task_id"],
         task_name=name,
         item=facts["item"],

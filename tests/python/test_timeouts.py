@@ -150,3 +150,77 @@ def test_the_error_pickles(pool: owngil.Pool, tmp_path: Path) -> None:
     assert type(copy) is owngil.TaskTimeout
     assert copy.args == error.args
     assert copy.limit == LIMIT_S
+
+
+# Whoever gets no CPU for 20 ms shows nothing, and on a busy machine that happens: once more, then.
+
+
+@pytest.mark.parametrize(
+    "task", [stubborn.spin, stubborn.sleep, stubborn.lock, stubborn.compute_with_the_gil]
+)
+def test_the_error_shows_where_the_task_was(
+    pool: owngil.Pool, tmp_path: Path, task: Callable[[Path], object]
+) -> None:
+    def late() -> owngil.TaskTimeout | None:
+        error = pool.options(timeout=2 * LIMIT_S).submit(task, tmp_path / "begun").exception()
+        assert isinstance(error, owngil.TaskTimeout)
+        return error if f"in {task.__name__}" in error.stack else None
+
+    error = wait_until(late)
+    assert error.stack.startswith("Current thread")
+    assert error.stack in str(error)
+    assert error.task_name == f"stubborn.{task.__name__}"
+
+
+def test_the_error_of_a_deadline_shows_where_the_task_was(
+    pool: owngil.Pool, tmp_path: Path
+) -> None:
+    def late() -> bool:
+        error = pool.options(deadline=LIMIT_S).submit(stubborn.spin, tmp_path / "begun").exception()
+        assert isinstance(error, owngil.TaskTimeout)
+        return "in spin" in error.stack
+
+    wait_until(late)
+
+
+def test_in_a_map_the_error_names_the_item_and_shows_where_it_was(
+    pool: owngil.Pool, tmp_path: Path
+) -> None:
+    def late() -> bool:
+        error = tasks.outcomes(
+            pool.options(timeout=3 * LIMIT_S).map(
+                stubborn.spin_at, range(10), [tmp_path] * 10, [4] * 10, chunksize=10
+            )
+        )[4]
+        assert isinstance(error, owngil.TaskTimeout)
+        assert error.item == 4
+        assert "item 4 of a map of stubborn.spin_at" in str(error)
+        return "in spin_at" in error.stack
+
+    wait_until(late)
+
+
+@pytest.mark.parametrize("task", [stubborn.ignore_signals, stubborn.stop_itself])
+def test_nobody_waits_for_long_for_a_worker_that_cannot_show_where_it_is(
+    pool: owngil.Pool, tmp_path: Path, task: Callable[[Path], object]
+) -> None:
+    begun = tmp_path / "begun"
+
+    def late() -> owngil.TaskTimeout | None:
+        begun.unlink(missing_ok=True)
+        error = pool.options(timeout=2 * LIMIT_S).submit(task, begun).exception()
+        assert isinstance(error, owngil.TaskTimeout)
+        return error if begun.exists() and not error.stack else None
+
+    assert "Where it was" not in str(wait_until(late))
+
+
+def test_each_run_that_was_too_long_shows_where_it_was(pool: owngil.Pool, tmp_path: Path) -> None:
+    view = pool.options(timeout=2 * LIMIT_S, retries=1, retry_on=(owngil.TaskTimeout,))
+
+    def late() -> bool:
+        error: Any = view.submit(stubborn.spin, tmp_path / "begun").exception()
+        assert isinstance(error, owngil.TaskTimeout)
+        return all("in spin" in one.stack for one in (error, *error.attempts))
+
+    wait_until(late)
