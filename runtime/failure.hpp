@@ -7,6 +7,8 @@
 // Not: an exception. owngil._outcomes makes one of it, in whoever asks.
 #pragma once
 
+#include "runtime/oom_watch.hpp"
+
 #include <sys/types.h>
 
 #include <cstdint>
@@ -23,6 +25,7 @@ struct Failure {
   bool status_known = false;  // false: the guardian died before it could tell
   bool protocol = false;      // it broke the protocol and was killed for that
   std::uint64_t peak_rss_bytes = 0;
+  OomEvidence oom;
   std::string stack;  // its Python stacks, as faulthandler writes them, or any bytes; empty: none
   // of the task
   std::uint64_t task = 0;

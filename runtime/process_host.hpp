@@ -11,6 +11,8 @@
 //   P3  No call waits for another process: requests are written ahead of who will read them.
 #pragma once
 
+#include "runtime/oom_watch.hpp"
+
 #include <boost/asio/io_context.hpp>
 
 #include <sys/types.h>
@@ -53,6 +55,7 @@ struct WorkerExit {
   int wait_status = 0;        // as of wait(2)
   bool status_known = false;  // false: the guardian died before it could tell
   std::uint64_t peak_rss_bytes = 0;
+  OomEvidence oom = {};  // was it for lack of memory?
 };
 
 class ProcessHost {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // ProcessHost on the control thread: what guardian, templates and workers say, and their deaths.
+#include "ipc/clock.hpp"
 #include "runtime/process_host_state.hpp"
 #include "runtime/wait_status.hpp"
 
@@ -7,6 +8,7 @@
 #include <boost/system/error_code.hpp>
 
 #include <poll.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
@@ -206,6 +208,7 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
     if (is_readable(launch.watched->fd())) launch.exit = stray->exit;
     strays_.erase(stray);
   }
+  launch.memory = oom_watch_.enter(pid);
   running_[pid] = key;
   events.push_back({Event::What::started, key, pid, {}, {}});
   boost::asio::post(control_,
@@ -275,9 +278,24 @@ void ProcessHost::State::on_silence(std::uint64_t key, Events& events) {
 void ProcessHost::State::finish(std::uint64_t key, Events& events) {
   const auto found = launches_.find(key);
   const Launch& launch = *found->second;
-  events.push_back({Event::What::exited, key, launch.pid, launch.exit.value_or(WorkerExit{}), {}});
+  WorkerExit exit = launch.exit.value_or(WorkerExit{});
+  exit.oom = oom_evidence(launch);
+  events.push_back({Event::What::exited, key, launch.pid, exit, {}});
   running_.erase(launch.pid);
   launches_.erase(found);
+}
+
+OomEvidence ProcessHost::State::oom_evidence(const Launch& launch) {
+  OomWatch::Group* const group = launch.memory;
+  OomEvidence evidence;
+  if (launch.exit && (launch.kill_wanted || !WIFSIGNALED(launch.exit->wait_status) ||
+                      WTERMSIG(launch.exit->wait_status) != SIGKILL)) {
+    evidence.verdict = OomEvidence::Verdict::no;
+  } else if (launch.exit && group != nullptr) {
+    evidence = oom_watch_.examine(*group, ipc::now_ns());
+  }
+  if (group != nullptr) oom_watch_.leave(*group);
+  return evidence;
 }
 
 void ProcessHost::State::fail(std::uint64_t key, std::string reason, Events& events) {

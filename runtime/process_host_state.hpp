@@ -10,6 +10,7 @@
 
 #include "ipc/fd_passing.hpp"
 #include "runtime/control_sender.hpp"
+#include "runtime/oom_watch.hpp"
 #include "runtime/owned_fds.hpp"
 #include "runtime/process_host.hpp"
 
@@ -104,6 +105,7 @@ class ProcessHost::State {
     std::unique_ptr<Watched> watched;
     std::optional<ControlSender> sender;  // of the welcome, until it has been sent
     std::optional<WorkerExit> exit;
+    OomWatch::Group* memory = nullptr;  // once it has started
     std::optional<boost::asio::steady_timer> timer;
   };
 
@@ -161,6 +163,7 @@ class ProcessHost::State {
   void await_word(std::uint64_t key, Launch& launch);
   void on_silence(std::uint64_t key, Events& events);
   void finish(std::uint64_t key, Events& events);
+  OomEvidence oom_evidence(const Launch& launch);
   void fail(std::uint64_t key, std::string reason, Events& events);
   void fail_lost_of(const Template& one, Events& events);
   void flush_later();
@@ -182,6 +185,7 @@ class ProcessHost::State {
   std::list<Template> templates_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Launch>> launches_;
   std::unordered_map<pid_t, std::uint64_t> running_;  // key of each worker that has started
+  OomWatch oom_watch_;
   std::deque<Stray> strays_;
   std::vector<std::unique_ptr<Peer>> retired_;  // awaiting the control thread
   boost::asio::steady_timer flush_timer_;

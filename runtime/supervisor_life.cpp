@@ -131,6 +131,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   failure.wait_status = exit.wait_status;
   failure.status_known = exit.status_known;
   failure.peak_rss_bytes = exit.peak_rss_bytes;
+  failure.oom = exit.oom;
   failure.ran_ns = ran_ns(current, ipc::now_ns());
   if (exit.status_known && WIFSIGNALED(exit.wait_status)) {
     const auto signal = static_cast<std::uint32_t>(WTERMSIG(exit.wait_status));

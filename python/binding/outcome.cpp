@@ -25,6 +25,13 @@ PyObject* bytes_object(const std::string& text) {
 
 PyObject* seconds(std::uint64_t ns) { return PyFloat_FromDouble(static_cast<double>(ns) * 1e-9); }
 
+// True, False or None.
+PyObject* verdict_of(const runtime::OomEvidence& oom) {
+  using Verdict = runtime::OomEvidence::Verdict;
+  if (oom.verdict == Verdict::unknown) return Py_NewRef(Py_None);
+  return PyBool_FromLong(oom.verdict == Verdict::likely);
+}
+
 class FactsBuilder {
  public:
   // Takes the reference; nullptr: an exception is set.
@@ -97,6 +104,11 @@ Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item)
   facts.add("status_known", PyBool_FromLong(failure.status_known));
   facts.add("broke_protocol", PyBool_FromLong(failure.protocol));
   facts.add("peak_rss", PyLong_FromUnsignedLongLong(failure.peak_rss_bytes));
+  facts.add("oom", verdict_of(failure.oom));
+  facts.add("oom_of_system", PyBool_FromLong(failure.oom.of_system));
+  facts.add("oom_kills_before", PyLong_FromUnsignedLongLong(failure.oom.kills_before));
+  facts.add("oom_kills", PyLong_FromUnsignedLongLong(failure.oom.kills));
+  facts.add("memory_limit", PyLong_FromUnsignedLongLong(failure.oom.limit_bytes));
   facts.add("stack", bytes_object(failure.stack));
   facts.add("task_id", PyLong_FromUnsignedLongLong(failure.task));
   facts.add("task_name", bytes_object(failure.task_name));

@@ -17,6 +17,8 @@ class WorkerDied(BrokenProcessPool):
     item: of a map, the index of the item; else None.
     seconds: how long it had run.
     pid, rank, peak_rss: of the worker; the last is the most memory that it ever had, in bytes.
+    oom: whether the kernel has probably killed the worker for lack of memory, because the count
+        of such kills has risen; None: nobody counts them here, or nobody saw the worker's end.
     stack: the Python stacks of the worker's threads when a signal ended it, most recent call
         first, as `faulthandler` writes them; empty if it left none, as SIGKILL has it.
     """
@@ -34,6 +36,7 @@ class WorkerDied(BrokenProcessPool):
         item: int | None = None,
         seconds: float = 0.0,
         peak_rss: int = 0,
+        oom: bool | None = None,
         stack: str = "",
     ) -> None:
         super().__init__(message)
@@ -46,6 +49,7 @@ class WorkerDied(BrokenProcessPool):
         self.item = item
         self.seconds = seconds
         self.peak_rss = peak_rss
+        self.oom = oom
         self.stack = stack
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         status_known: bool
         broke_protocol: bool
         peak_rss: int
+        oom: bool | None
+        oom_of_system: bool
+        oom_kills_before: int
+        oom_kills: int
+        memory_limit: int  # 0: unknown
         stack: bytes
         task_id: int
         task_name: bytes
@@ -60,6 +65,8 @@ def worker_died(facts: Facts) -> WorkerDied:
     if facts["task_id"] != _INITIALIZER:
         text += " Only this task is lost; the pool goes on."
     lines = [text]
+    if facts["oom"]:
+        lines.append(_describe_oom(facts))
     if stack:
         lines.append(f"Where it was:\n{stack}")
     elif number is not None and not facts["broke_protocol"]:
@@ -75,6 +82,7 @@ def worker_died(facts: Facts) -> WorkerDied:
         item=facts["item"],
         seconds=facts["seconds"],
         peak_rss=facts["peak_rss"],
+        oom=facts["oom"],
         stack=stack,
     )
 
@@ -153,8 +161,22 @@ def _describe_task(facts: Facts, name: str) -> str:
 def _describe_worker(facts: Facts) -> str:
     text = f"pid {facts['pid']}, rank {facts['rank']}"
     if facts["peak_rss"]:
-        text += f", peak memory {facts['peak_rss'] / 2**20:.0f} MiB"
+        text += f", peak memory {_size(facts['peak_rss'])}"
     return text
+
+
+def _describe_oom(facts: Facts) -> str:
+    whose = "the system" if facts["oom_of_system"] else "its cgroup"
+    if facts["memory_limit"]:
+        whose += f", which may have {_size(facts['memory_limit'])} in all,"
+    return (
+        "The kernel has probably killed it for lack of memory: the oom_kill count of "
+        f"{whose} rose from {facts['oom_kills_before']} to {facts['oom_kills']}."
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 10 << 30 else f"{size / 2**30:.1f} GiB"
 
 
 def _signal_name(number: int) -> str:
