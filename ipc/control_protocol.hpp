@@ -39,7 +39,7 @@ struct ControlHeader {
   std::int32_t pid = 0;
   std::uint64_t key = 0;
   std::uint64_t peak_rss_bytes = 0;
-  std::int32_t status = 0;
+  std::int32_t status = 0;  // of `reaped`: as of wait(2); of `welcome`: kOutputForwarded or 0
   std::uint32_t text_size = 0;
 };
 static_assert(sizeof(ControlHeader) == 32 && std::is_trivially_copyable_v<ControlHeader>);
@@ -66,8 +66,12 @@ enum WelcomeFd : std::size_t {
   kWelcomeBoard,
   kWelcomeCallerBell,
   kWelcomeControlBell,
+  kWelcomeLog,  // where records of `logging` go; of use only if the output is forwarded
   kWelcomeFirstOwn,
 };
+
+// The worker's stdout, stderr and log lead to the user's process, which reads and shows them.
+inline constexpr std::int32_t kOutputForwarded = 1;
 
 inline constexpr std::size_t kMaxPassedFds = 200;
 

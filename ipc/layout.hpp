@@ -106,6 +106,7 @@ struct alignas(kSlotBytes) ResultSlot {
 
 // Also the flags of an item's header.
 enum ResultFlag : std::uint8_t {
+  kPrinted = 1,    // the worker may have printed or logged since its last result; of no item
   kRetryable = 2,  // what was raised is one of the exceptions that `retry_on` names
 };
 

@@ -43,12 +43,17 @@ struct WorkerFds {
   int board;
   int caller_bell;   // eventfd: wakes a thread that sleeps in result()
   int control_bell;  // eventfd: wakes the control thread
+  // What it prints and logs goes here; -1: it prints where the user's process does.
+  int out = -1;
+  int err = -1;
+  int log = -1;
 };
 
 // What a pool gives each of its workers besides. Borrowed until the call returns.
 struct Welcome {
   std::string pool_name;
-  std::vector<int> fds;  // what the initializer's arguments need; owngil._worker.adopt_fds
+  std::vector<int> fds;         // what the initializer's arguments need; owngil._worker.adopt_fds
+  bool forward_output = false;  // through OutputPipes
 };
 
 struct WorkerExit {

@@ -86,16 +86,19 @@ std::unique_ptr<ProcessHost::State::Launch> ProcessHost::State::prepare_launch(
   auto launch = std::make_unique<Launch>();
   launch->watched = std::make_unique<Watched>(fds_, std::move(socket));
   launch->sender.emplace(launch->watched->fd());
-  std::vector<int> sent = {present(STDOUT_FILENO),
-                           present(STDERR_FILENO),
+  const bool forwards = fds.log >= 0;
+  std::vector<int> sent = {forwards ? fds.out : present(STDOUT_FILENO),
+                           forwards ? fds.err : present(STDERR_FILENO),
                            fds.channel,
                            fds.results,
                            fds.arguments,
                            fds.board,
                            fds.caller_bell,
-                           fds.control_bell};
+                           fds.control_bell,
+                           forwards ? fds.log : dev_null_.get()};
   sent.insert(sent.end(), welcome.fds.begin(), welcome.fds.end());
-  const ipc::ControlHeader header{.verb = ipc::Verb::welcome, .key = key};
+  const ipc::ControlHeader header{
+      .verb = ipc::Verb::welcome, .key = key, .status = forwards ? ipc::kOutputForwarded : 0};
   const auto outcome = launch->sender->send(header, sent, welcome.pool_name);
   if (outcome != ControlSender::Sent::kept) launch->sender.reset();
   after_send(outcome);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -49,12 +50,9 @@ class Runtime::Pool final : public Launcher {
       runtime_.workers_.emplace(key, supervisor_);
     }
     try {
-      if (method_ == StartMethod::fork_template) {
-        runtime_.host_.launch_from_template(spec_, key, fds, welcome_);
-      } else {
-        runtime_.host_.launch_by_spawn(spec_, key, fds, welcome_);
-      }
+      launch_with_output(key, fds);
     } catch (...) {
+      if (welcome_.forward_output) runtime_.output_.forget(key);
       const std::lock_guard lock(runtime_.mutex_);
       runtime_.workers_.erase(key);
       throw;
@@ -88,6 +86,22 @@ class Runtime::Pool final : public Launcher {
   }
 
  private:
+  // The worker has the only writing ends, once it has its welcome.
+  void launch_with_output(std::uint64_t key, WorkerFds fds) {
+    std::array<ipc::UniqueFd, OutputPipes::kStreams> output;
+    if (welcome_.forward_output) {
+      output = runtime_.output_.open(key);
+      fds.out = output[OutputPipes::kOut].get();
+      fds.err = output[OutputPipes::kErr].get();
+      fds.log = output[OutputPipes::kLog].get();
+    }
+    if (method_ == StartMethod::fork_template) {
+      runtime_.host_.launch_from_template(spec_, key, fds, welcome_);
+    } else {
+      runtime_.host_.launch_by_spawn(spec_, key, fds, welcome_);
+    }
+  }
+
   void listen() {
     bell_.async_wait(asio::posix::stream_descriptor::wait_read,
                      [this](const boost::system::error_code& error) {
@@ -190,6 +204,9 @@ void Runtime::close() {
   thread_.join();
 }
 
-void Runtime::forked_child() noexcept { host_.forked_child(); }
+void Runtime::forked_child() noexcept {
+  host_.forked_child();
+  output_.forked_child();
+}
 
 }  // namespace owngil::runtime

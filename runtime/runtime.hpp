@@ -7,6 +7,7 @@
 // Not: a pool. It only carries what happens to the pool that it concerns.
 #pragma once
 
+#include "runtime/output_pipes.hpp"
 #include "runtime/process_host.hpp"
 #include "runtime/supervisor.hpp"
 
@@ -49,6 +50,7 @@ class Runtime {
   void forked_child() noexcept;
 
   pid_t guardian_pid() const { return host_.guardian_pid(); }
+  OutputPipes& output() { return output_; }
 
  private:
   class Pool;
@@ -58,6 +60,7 @@ class Runtime {
 
   boost::asio::io_context control_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  OutputPipes output_;
   ProcessHost host_;
   std::atomic<std::uint64_t> last_key_{0};
   std::atomic<bool> has_notes_{false};

@@ -291,7 +291,8 @@ class Supervisor {
   std::uint64_t pending_ = 0;  // calls and maps that are not complete
   std::uint64_t watched_ = 0;  // tasks that are watched and not complete
   std::uint64_t restarts_ = 0;
-  std::uint32_t fruitless_ = 0;  // workers in a row that ended before they were ready
+  std::uint64_t printed_by_ = 0;  // key of whom an answer or the end is dealt with; 0: no text
+  std::uint32_t fruitless_ = 0;   // workers in a row that ended before they were ready
   bool closing_ = false;
   bool ended_ = false;
   std::uint64_t alarm_ns_ = ~std::uint64_t{0};  // when on_timer will be called; ~0: not at all

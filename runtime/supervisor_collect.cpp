@@ -41,7 +41,10 @@ void Supervisor::collect_from(WorkerLink& link) {
   if (link.state == LinkState::doomed) return;
   while (const ipc::ResultSlot* slot = link.end().front_result()) {
     const ipc::ResultSlot copy = *slot;
-    if (!accept(link, copy)) {
+    printed_by_ = (copy.flags & ipc::kPrinted) != 0 ? link.key : 0;
+    const bool accepted = accept(link, copy);
+    printed_by_ = 0;
+    if (!accepted) {
       make_rogue(link);
       return;
     }
@@ -277,6 +280,7 @@ void Supervisor::make_rogue(WorkerLink& link) {
 
 void Supervisor::complete(Task& task, Ending ending) {
   task.ending = ending;
+  task.printed_by = task.place == Task::Place::failure ? task.failure->worker_key : printed_by_;
   if (task.kind == ipc::TaskKind::chunk) {
     finish_segment(static_cast<Segment&>(task));
     return;

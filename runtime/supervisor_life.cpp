@@ -172,6 +172,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
 void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   const Rank rank = link.rank;
   const ipc::CurrentView current = link.end().current();
+  printed_by_ = link.key;
   scheduler_.remove(rank);
   if (link.initializing) --initializing_;
   if (link.is_busy) std::erase(busy_, &link);
@@ -187,6 +188,7 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
       backlog_.push_front(**task);
     }
   }
+  printed_by_ = 0;
   links_[rank].reset();
 }
 

@@ -49,7 +49,10 @@ struct Task {
   std::uint32_t context{0};
   std::uint32_t size{0};  // of the inline bytes
   std::uint64_t id{0};
-  std::uint64_t position{0};  // in the task ring of `rank`, while sent
+  union {
+    std::uint64_t position{0};  // in the task ring of `rank`, while sent
+    std::uint64_t printed_by;   // once complete: key of the worker whose output is to be seen first
+  };
   Task* previous{nullptr};
   Task* next{nullptr};  // neighbours in the backlog, or the next free task
   void* watcher{nullptr};

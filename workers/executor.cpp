@@ -24,10 +24,16 @@ void look_for_signals(Ref& value) {
 
 void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   switch (task.kind) {
-    case ipc::TaskKind::chunk: return run_chunk(task, blobs, reply);
-    case ipc::TaskKind::initialize: return run_initializer(task, blobs, reply);
-    default: return run_call(task, blobs, reply);
+    case ipc::TaskKind::chunk: run_chunk(task, blobs, reply); break;
+    case ipc::TaskKind::initialize: run_initializer(task, blobs, reply); break;
+    default: run_call(task, blobs, reply);
   }
+  state_.running = {};
+  printed_ = state_.output.flush();
+}
+
+bool Executor::has_printed(std::uint64_t run_ns) {
+  return printed_ || state_.output.look_at_pipes(run_ns);
 }
 
 void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
@@ -96,7 +102,9 @@ void Executor::send_item(const Message& message, Reply& reply) {
 
 PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {
   if (PyErr_CheckSignals() < 0) return nullptr;
-  return functions_.make_ready(task, blobs);
+  PyObject* const function = functions_.make_ready(task, blobs);
+  state_.running = {task.id, function};
+  return function;
 }
 
 Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,

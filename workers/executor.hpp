@@ -13,6 +13,7 @@
 
 #include "workers/byte_buffer.hpp"
 #include "workers/decoded_call.hpp"
+#include "workers/interpreter_state.hpp"
 #include "workers/interruption.hpp"
 #include "workers/loaded_functions.hpp"
 #include "workers/python.hpp"
@@ -27,14 +28,17 @@ namespace owngil::workers {
 
 class Executor final : public TaskRunner {
  public:
-  // Borrows the channel, to tell where in a chunk it is and to see whether it is to stop.
-  Executor(WorkerModule module, ipc::WorkerEnd& channel) noexcept
+  // Borrows the channel, to tell where in a chunk it is and to see whether it is to stop; and
+  // `state`, which shows what is running and gets told what was printed.
+  Executor(WorkerModule module, ipc::WorkerEnd& channel, InterpreterState& state) noexcept
       : module_(std::move(module)),
         functions_(module_),
         channel_(channel),
+        state_(state),
         interruption_(channel) {}
 
   void run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) override;
+  [[nodiscard]] bool has_printed(std::uint64_t run_ns) override;
   void forget(std::uint32_t number) override { functions_.forget(number); }
   void before_sleep() override { thread_ = PyEval_SaveThread(); }
   // False: a signal's handler has raised SystemExit, which is set.
@@ -75,9 +79,11 @@ class Executor final : public TaskRunner {
   WorkerModule module_;
   LoadedFunctions functions_;
   ipc::WorkerEnd& channel_;
+  InterpreterState& state_;
   Interruption interruption_;
   DecodedCall call_;
   ByteBuffer buffer_;
+  bool printed_ = false;             // what it ran last
   PyThreadState* thread_ = nullptr;  // while it sleeps
 };
 

@@ -6,14 +6,25 @@
 //   reaches it from the module alone.
 #pragma once
 
+#include "workers/forwarded_output.hpp"
 #include "workers/python.hpp"
+
+#include <cstdint>
 
 namespace owngil::workers {
 
 class Interruption;
 
+// Borrowed from whoever runs it. No function: no task runs.
+struct RunningTask {
+  std::uint64_t id;
+  PyObject* function;
+};
+
 struct InterpreterState {
   Interruption* interruption;  // nullptr: this interpreter is no worker
+  ForwardedOutput output;
+  RunningTask running;
 };
 
 // Requires: `module` is `_core`.

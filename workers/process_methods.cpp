@@ -3,6 +3,8 @@
 
 #include "ipc/control_protocol.hpp"
 #include "ipc/interrupt_signal.hpp"
+#include "workers/forwarded_output.hpp"
+#include "workers/interpreter_state.hpp"
 #include "workers/interruption.hpp"
 #include "workers/process_worker.hpp"
 #include "workers/run_worker.hpp"
@@ -51,7 +53,7 @@ void close_on_exec(int fd) {
   }
 }
 
-// (memory, rank, pool's name, pool's descriptors)
+// (memory, rank, pool's name, pool's descriptors, where records of `logging` go)
 PyObject* as_tuple(const Enlisted& worker) {
   const Ref fds = Ref::steal(PyList_New(0));
   if (!fds) return nullptr;
@@ -60,10 +62,10 @@ PyObject* as_tuple(const Enlisted& worker) {
     if (!number || PyList_Append(fds.get(), number.get()) != 0) return nullptr;
   }
   const WorkerMemory& memory = worker.memory;
-  return Py_BuildValue("((iiiiii)Is#O)", memory.channel, memory.results, memory.arguments,
+  return Py_BuildValue("((iiiiii)Is#Oi)", memory.channel, memory.results, memory.arguments,
                        memory.board, memory.caller_bell, memory.control_bell, worker.rank,
                        worker.pool_name.data(), static_cast<Py_ssize_t>(worker.pool_name.size()),
-                       fds.get());
+                       fds.get(), worker.log);
 }
 
 PyObject* read_config(PyObject*, PyObject*) noexcept {
@@ -179,6 +181,33 @@ PyObject* task_is_cancelled(PyObject* module, PyObject*) noexcept {
   return PyBool_FromLong(interruption != nullptr && interruption->is_cancelled());
 }
 
+// make_output_streams(encoding, errors of stdout, of stderr) -> (stdout, stderr)
+PyObject* make_output_streams_method(PyObject* module, PyObject* arguments) noexcept {
+  const char* encoding = nullptr;
+  const char* errors[2] = {};
+  if (!PyArg_ParseTuple(arguments, "sss", &encoding, &errors[0], &errors[1])) return nullptr;
+  return make_output_streams(module, encoding, errors);
+}
+
+// From now on replies tell what was printed.
+PyObject* forward_output(PyObject* module, PyObject*) noexcept {
+  interpreter_state(module).output.is_on = true;
+  Py_RETURN_NONE;
+}
+
+// The task that runs has printed something, in a way of its own.
+PyObject* has_printed(PyObject* module, PyObject*) noexcept {
+  interpreter_state(module).output.written = true;
+  Py_RETURN_NONE;
+}
+
+// -> (id, function) of the task that runs, or None
+PyObject* running_task(PyObject* module, PyObject*) noexcept {
+  const RunningTask& task = interpreter_state(module).running;
+  if (task.function == nullptr) Py_RETURN_NONE;
+  return Py_BuildValue("(KO)", static_cast<unsigned long long>(task.id), task.function);
+}
+
 PyMethodDef methods[] = {
     {"read_config", read_config, METH_NOARGS, nullptr},
     {"begin_template", begin_template, METH_NOARGS, nullptr},
@@ -191,6 +220,10 @@ PyMethodDef methods[] = {
     {"interrupt_task", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(interrupt_task)),
      METH_FASTCALL, nullptr},
     {"task_is_cancelled", task_is_cancelled, METH_NOARGS, nullptr},
+    {"make_output_streams", make_output_streams_method, METH_VARARGS, nullptr},
+    {"forward_output", forward_output, METH_NOARGS, nullptr},
+    {"has_printed", has_printed, METH_NOARGS, nullptr},
+    {"running_task", running_task, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

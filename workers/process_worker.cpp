@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <system_error>
@@ -84,7 +85,15 @@ Enlisted enlist(int socket) {
                      fds[ipc::kWelcomeCallerBell].get(), fds[ipc::kWelcomeControlBell].get()},
                     rank_of(fds[ipc::kWelcomeChannel].get()),
                     std::move(welcome.text),
-                    {}};
+                    {},
+                    -1};
+  if (welcome.header.status == ipc::kOutputForwarded) {
+    enlisted.log = fds[ipc::kWelcomeLog].get();
+    // As on a terminal; the C library would keep back what code in C prints until the end.
+    static_cast<void>(::setvbuf(stdout, nullptr, _IOLBF, 0));
+  } else {
+    fds[ipc::kWelcomeLog].reset();
+  }
   for (std::size_t i = ipc::kWelcomeFirstOwn; i < fds.size(); ++i) {
     enlisted.pool_fds.push_back(fds[i].get());
   }

@@ -23,6 +23,7 @@ struct Enlisted {
   std::uint32_t rank;
   std::string pool_name;
   std::vector<int> pool_fds;
+  int log;  // a socket to the user's process; -1: the output is not forwarded
 };
 
 // The kernel kills this process when the user's process is gone, however it went; at once if it
@@ -30,8 +31,8 @@ struct Enlisted {
 // this process's own. Throws std::system_error.
 [[nodiscard]] ipc::UniqueFd arm_lifeline(int lifeline);
 
-// `socket` is the worker's own; it has said `started` on return. The descriptors 1 and 2 are the
-// user's process's. Throws std::system_error or std::runtime_error; then nothing was said.
+// `socket` is the worker's own; it has said `started` on return. The descriptors 1 and 2 are
+// pipes to the user's process, or what they are there. Throws std::system_error or std::runtime_error; then nothing was said.
 [[nodiscard]] Enlisted enlist(int socket);
 
 // There will be no worker.

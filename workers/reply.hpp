@@ -36,6 +36,8 @@ class Reply {
   [[nodiscard]] ChainWriter& items() { return items_; }
   void close_items();
 
+  // Requires: there is a reply.
+  void add_flag(ipc::ResultFlag flag) { slot_.flags |= flag; }
   [[nodiscard]] ipc::Status status() const { return slot_.status; }
   [[nodiscard]] const ResultMemory& memory() const { return memory_; }
 

@@ -85,7 +85,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
 
   std::optional<WorkerModule> module = WorkerModule::import();
   if (!module) return -1;
-  Executor executor(std::move(*module), end);
+  Executor executor(std::move(*module), end, state);
   state.interruption = &executor.interruption();
   WorkerLoop loop(end, arguments, results, executor);
   const LoopEnd ended = loop.run(pid);

@@ -25,7 +25,7 @@ inline constexpr int kExitMismatch = 3;  // the user's process runs another buil
 
 // Returns the exit code of the worker, or -1 with a Python exception set if it could not start.
 // A failed initializer is an exit in order: the reply has told it. Never throws. `state` tells
-// for as long as it runs that this interpreter is a worker.
+// what it runs for as long as it runs.
 [[nodiscard]] int run_worker(InterpreterState& state, const WorkerMemory& memory) noexcept;
 
 }  // namespace owngil::workers

@@ -77,6 +77,7 @@ ipc::Status WorkerLoop::execute(const ipc::TaskSlot& slot) {
   result.task = task.id;
   result.position = channel_.task_position();
   result.run_ns = now_ns_ - begun_ns;
+  if (runner_.has_printed(result.run_ns)) reply.add_flag(ipc::kPrinted);
   const ipc::Status status = reply.status();
   channel_.publish_result();
   return status;

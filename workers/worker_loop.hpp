@@ -25,6 +25,9 @@ class TaskRunner {
   // Nothing of the task's may be left alive on return.
   virtual void run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) = 0;
 
+  // Whether what it just ran, for so long, may have printed or logged something.
+  [[nodiscard]] virtual bool has_printed(std::uint64_t run_ns) = 0;
+
   // The blob with this number is gone, and so should be what came out of it.
   virtual void forget(std::uint32_t number) = 0;
 

@@ -39,7 +39,30 @@ bool ContextWatch::prepare() {
          (argv_name_ = PyUnicode_InternFromString("argv")) != nullptr &&
          (warnings_name_ = PyUnicode_InternFromString("warnings")) != nullptr &&
          (filters_name_ = PyUnicode_InternFromString("filters")) != nullptr &&
-         (managers_name_ = PyUnicode_InternFromString("multiprocessing.managers")) != nullptr;
+         (managers_name_ = PyUnicode_InternFromString("multiprocessing.managers")) != nullptr &&
+         (level_mark_ = PyLong_FromVoidPtr(this)) != nullptr && find_level_cache();
+}
+
+// The standard pools' futures have imported `logging` long before.
+bool ContextWatch::find_level_cache() {
+  const workers::Ref logging = workers::Ref::steal(PyImport_ImportModule("logging"));
+  if (!logging) return false;
+  const workers::Ref root = workers::Ref::steal(PyObject_GetAttrString(logging.get(), "root"));
+  if (!root) return false;
+  level_cache_ = PyObject_GetAttrString(root.get(), "_cache");
+  if (level_cache_ == nullptr) PyErr_Clear();
+  if (level_cache_ != nullptr && !PyDict_Check(level_cache_)) Py_CLEAR(level_cache_);
+  return true;
+}
+
+// Whenever any logger's level changes, `logging` empties the caches of all: a mark of ours in the
+// root's is gone then. Its keys are levels, and no level is the address of this object.
+bool ContextWatch::levels_have_changed() {
+  if (level_cache_ == nullptr || PyDict_GetItemWithError(level_cache_, level_mark_) != nullptr) {
+    return false;
+  }
+  if (PyDict_SetItem(level_cache_, level_mark_, Py_True) < 0) PyErr_Clear();
+  return true;
 }
 
 bool ContextWatch::has_changed() {
@@ -55,6 +78,7 @@ bool ContextWatch::has_changed() {
   const bool managers =
       PyDict_GetItemWithError(PyImport_GetModuleDict(), managers_name_) != nullptr;
   changed |= managers != managers_;
+  changed |= levels_have_changed();
   managers_ = managers;
   return changed;
 }
@@ -105,6 +129,8 @@ void ContextWatch::clear() {
   Py_CLEAR(warnings_name_);
   Py_CLEAR(filters_name_);
   Py_CLEAR(managers_name_);
+  Py_CLEAR(level_mark_);
+  Py_CLEAR(level_cache_);
 }
 
 }  // namespace owngil::binding

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Notices that the user changed what workers must see: cwd, environment, sys.path, sys.argv, warnings.
+// Notices that the user changed what workers must see: cwd, environment, sys.path, sys.argv,
+// warnings, levels of loggers.
 //
 // Threads: needs the GIL; chdir and putenv are noticed from an audit hook, on any thread.
 // Lifetime: the watch of one pool; owns what it compares with.
@@ -33,6 +34,8 @@ class ContextWatch {
   };
 
   PyObject* present_filters() const;
+  bool find_level_cache();
+  bool levels_have_changed();
   static bool same(WatchedList& watched, PyObject* present);
   static void drop(WatchedList& watched);
 
@@ -43,6 +46,8 @@ class ContextWatch {
   PyObject* warnings_name_ = nullptr;
   PyObject* filters_name_ = nullptr;
   PyObject* managers_name_ = nullptr;
+  PyObject* level_cache_ = nullptr;  // the root logger's, owned; nullptr: it has none
+  PyObject* level_mark_ = nullptr;   // in that cache
 
   WatchedList path_;
   WatchedList argv_;

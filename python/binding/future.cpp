@@ -2,6 +2,7 @@
 #include "python/binding/future.hpp"
 
 #include "python/binding/outcome.hpp"
+#include "python/binding/output.hpp"
 #include "python/binding/waiting.hpp"
 
 #include <structmember.h>
@@ -125,6 +126,14 @@ bool wait_for_outcome(FutureObject* self, PyObject* timeout) {
   return false;
 }
 
+// What the task printed comes before its outcome. False: an exception is set.
+bool show_output(FutureObject* self) {
+  if (self->task == nullptr) return true;
+  ModuleState* state = state_of(Py_TYPE(self));
+  if (!is_ours(state, self->generation)) return true;
+  return show_output(*state, *self->task);
+}
+
 bool one_timeout(const char* name, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
                  PyObject*& timeout) {
   timeout = nullptr;
@@ -149,7 +158,7 @@ PyObject* result(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
   if (!one_timeout("result", args, nargs, kwnames, timeout)) return nullptr;
   FutureObject* self = cast(object);
   if (is_detached(self)) return standard(object, "result", timeout);
-  if (!wait_for_outcome(self, timeout)) return nullptr;
+  if (!wait_for_outcome(self, timeout) || !show_output(self)) return nullptr;
   settle_unless_watched(self);
   decode(self);
   if (self->result != nullptr) return Py_NewRef(self->result);
@@ -163,7 +172,7 @@ PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t nargs, P
   if (!one_timeout("exception", args, nargs, kwnames, timeout)) return nullptr;
   FutureObject* self = cast(object);
   if (is_detached(self)) return standard(object, "exception", timeout);
-  if (!wait_for_outcome(self, timeout)) return nullptr;
+  if (!wait_for_outcome(self, timeout) || !show_output(self)) return nullptr;
   settle_unless_watched(self);
   decode(self);
   if (self->exception != nullptr) return Py_NewRef(self->exception);

@@ -2,6 +2,7 @@
 #include "python/binding/map_iterator.hpp"
 
 #include "python/binding/outcome.hpp"
+#include "python/binding/output.hpp"
 #include "python/binding/waiting.hpp"
 
 #include <cstring>
@@ -223,6 +224,11 @@ PyObject* next(PyObject* object) {
       }
       if (self->job == nullptr) return nullptr;  // closed by a signal's handler
       segment = self->supervisor->ready_segment(*self->job);
+    }
+    if (!show_output(*state, *segment)) return nullptr;
+    if (self->job == nullptr) return nullptr;  // closed by whoever was shown it
+    if (progress.segment != nullptr || self->supervisor->ready_segment(*self->job) != segment) {
+      return next(object);  // who was shown it has asked for the results, too
     }
     progress.segment = segment;
     progress.offset = 0;

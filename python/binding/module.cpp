@@ -6,6 +6,7 @@
 #include "python/binding/module_state.hpp"
 #include "python/binding/options.hpp"
 #include "python/binding/outcome.hpp"
+#include "python/binding/output.hpp"
 #include "workers/process_methods.hpp"
 
 #include <string>
@@ -69,9 +70,10 @@ PyMethodDef methods[] = {
 int execute(PyObject* module) {
   ModuleState* state = state_of_module(module);
   *state = ModuleState{};
-  return workers::add_process_methods(module) && add_future_type(module, *state) &&
-                 add_completions_type(module, *state) && add_map_iterator_type(module, *state) &&
-                 add_pool_type(module, *state) && add_options_type(module, *state) &&
+  return workers::add_process_methods(module) && add_output_methods(module) &&
+                 add_future_type(module, *state) && add_completions_type(module, *state) &&
+                 add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
+                 add_options_type(module, *state) &&
                  PyModule_AddStringConstant(module, "version", OWNGIL_VERSION) == 0
              ? 0
              : -1;
@@ -87,6 +89,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
   Py_VISIT(state->future_type);
   Py_VISIT(state->pickle_loads);
   Py_VISIT(state->dump_arguments);
+  Py_VISIT(state->show_output);
   return 0;
 }
 
@@ -100,6 +103,7 @@ int clear(PyObject* module) {
   Py_CLEAR(state->future_type);
   Py_CLEAR(state->pickle_loads);
   Py_CLEAR(state->dump_arguments);
+  Py_CLEAR(state->show_output);
   return 0;
 }
 

@@ -24,6 +24,7 @@ struct ModuleState {
   PyTypeObject* future_type;  // owngil.Future, once owngil._future has said so
   PyObject* pickle_loads;     // _pickle.loads, once something was pickled
   PyObject* dump_arguments;   // owngil._pickling.dump_arguments, likewise
+  PyObject* show_output;      // owngil._output.show, once a worker has printed
   runtime::Runtime* runtime;  // made with the first pool
   std::uint32_t generation;   // forks between the first import and this process
 };

@@ -98,6 +98,7 @@ Ref cancelled_exception() {
 
 Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item) {
   FactsBuilder facts;
+  facts.add("worker_key", PyLong_FromUnsignedLongLong(failure.worker_key));
   facts.add("pid", PyLong_FromLong(failure.pid));
   facts.add("rank", PyLong_FromUnsignedLong(failure.rank));
   facts.add("wait_status", PyLong_FromLong(failure.wait_status));

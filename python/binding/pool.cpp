@@ -44,7 +44,7 @@ PyObject* raise_system_error(int code, const char* what) {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
     text += " (RLIMIT_NOFILE is " + std::to_string(limit.rlim_cur) +
-            "; a pool needs about 20 descriptors and 6 for each worker: raise it with ulimit -n)";
+            "; a pool needs about 25 descriptors and 9 for each worker: raise it with ulimit -n)";
   }
   const Ref args = Ref::steal(Py_BuildValue("(is)", code, text.c_str()));
   if (args) PyErr_SetObject(PyExc_OSError, args.get());
@@ -84,11 +84,22 @@ bool strings_of(PyObject* sequence, std::vector<std::string>& out) {
 PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   ModuleState* state = state_of(Py_TYPE(object));
   if (state == nullptr) return nullptr;
-  static const char* names[] = {"workers",    "cpus",         "max_tasks_per_child",
-                                "arena_size", "spin_ns",      "argv",
-                                "env",        "guardian",     "config",
-                                "spawn",      "name",         "fds",
-                                "number",     "number_lasts", "context",
+  static const char* names[] = {"workers",
+                                "cpus",
+                                "max_tasks_per_child",
+                                "arena_size",
+                                "spin_ns",
+                                "argv",
+                                "env",
+                                "guardian",
+                                "config",
+                                "spawn",
+                                "name",
+                                "fds",
+                                "number",
+                                "number_lasts",
+                                "context",
+                                "forward_output",
                                 nullptr};
   unsigned int workers = 0;
   unsigned int cpus = 0;
@@ -107,10 +118,12 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* number = nullptr;
   PyObject* number_lasts = nullptr;
   PyObject* context = nullptr;
-  if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKOOy#y#psO!OOO:_open", const_cast<char**>(names), &workers, &cpus,
-          &max_tasks, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size, &config,
-          &config_size, &spawn, &name, &PyList_Type, &fds, &number, &number_lasts, &context)) {
+  int forward_output = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$IIKKKOOy#y#psO!OOOp:_open",
+                                   const_cast<char**>(names), &workers, &cpus, &max_tasks,
+                                   &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
+                                   &config, &config_size, &spawn, &name, &PyList_Type, &fds,
+                                   &number, &number_lasts, &context, &forward_output)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -122,7 +135,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (!strings_of(argv, spec.argv) || !strings_of(env, spec.env)) return nullptr;
   spec.guardian_path.assign(guardian, static_cast<std::size_t>(guardian_size));
   spec.config.assign(config, static_cast<std::size_t>(config_size));
-  runtime::Welcome welcome{name, {}};
+  runtime::Welcome welcome{name, {}, forward_output != 0};
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fds); ++i) {
     welcome.fds.push_back(static_cast<int>(PyLong_AsLong(PyList_GET_ITEM(fds, i))));
   }

@@ -21,6 +21,7 @@ class WorkerDied(BrokenProcessPool):
         of such kills has risen; None: nobody counts them here, or nobody saw the worker's end.
     stack: the Python stacks of the worker's threads when a signal ended it, most recent call
         first, as `faulthandler` writes them; empty if it left none, as SIGKILL has it.
+    stderr: the last that the worker wrote there, as far as it was forwarded.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class WorkerDied(BrokenProcessPool):
         peak_rss: int = 0,
         oom: bool | None = None,
         stack: str = "",
+        stderr: str = "",
     ) -> None:
         super().__init__(message)
         self.exitcode = exitcode
@@ -51,6 +53,7 @@ class WorkerDied(BrokenProcessPool):
         self.peak_rss = peak_rss
         self.oom = oom
         self.stack = stack
+        self.stderr = stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword arguments are attributes, and those travel as the state.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The surroundings in which a task expects to run: those of the user's process at `submit`.
 
-They are the working directory, `sys.path`, `sys.argv`, the environment, the warnings filters and,
-once managers are in use, multiprocessing's authentication key. Written with marshal: both sides
-are the same interpreter.
+They are the working directory, `sys.path`, `sys.argv`, the environment, the warnings filters, the
+levels of loggers and, once managers are in use, multiprocessing's authentication key. Written with
+marshal: both sides are the same interpreter.
 
 Threads: `capture` any; `apply` and `settle` the worker's main thread. With the GIL.
 Not: a watcher. `watched` tells what to compare in order to know that a capture is out of date;
@@ -15,6 +15,8 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+
+from . import _log_levels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def capture() -> bytes:
     path = [(cwd or ".") if entry == "" else entry for entry in sys.path if isinstance(entry, str)]
     argv = [str(argument) for argument in getattr(sys, "argv", ())]
     filters = [_encode(entry) for entry in _warnings().filters]
-    return marshal.dumps((cwd, path, argv, dict(os.environ), filters, _authkey()))
+    levels = _log_levels.capture()
+    return marshal.dumps((cwd, path, argv, dict(os.environ), filters, levels, _authkey()))
 
 
 def watched() -> tuple[Any, ...]:
@@ -68,7 +71,7 @@ def watched() -> tuple[Any, ...]:
 def apply(blob: bytes) -> None:
     """Makes this process's surroundings those of the blob, touching only what differs."""
     global _filters
-    cwd, path, argv, environment, filters, authkey = marshal.loads(blob)
+    cwd, path, argv, environment, filters, levels, authkey = marshal.loads(blob)
     if cwd is not None and cwd != _cwd():
         os.chdir(cwd)
     if sys.path != path:
@@ -79,6 +82,7 @@ def apply(blob: bytes) -> None:
     if filters != [_encode(entry) for entry in _warnings().filters]:
         _filters = filters
         settle()
+    _log_levels.apply(levels)
     if authkey is not None:
         from multiprocessing import process
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 
+from . import _output
 from ._broken import PoisonTask, PoolBroken, WorkerDied
 from ._errors import TaskTimeout
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     class Facts(TypedDict):
         """A runtime::Failure. What is bytes may be any."""
 
+        worker_key: int
         pid: int
         rank: int
         wait_status: int
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died"]
 
+# Of a dead worker's stderr, in the message; the exception has all that was kept.
+_LINES = 12
+_LONGEST_LINE = 200
 _INITIALIZER = 2**64 - 1  # runtime::kInitializerTask
 
 
@@ -71,6 +76,9 @@ def worker_died(facts: Facts) -> WorkerDied:
         lines.append(f"Where it was:\n{stack}")
     elif number is not None and not facts["broke_protocol"]:
         lines.append("It left no Python stack.")
+    stderr = _output.tail(facts["worker_key"])
+    if stderr:
+        lines.append(f"The last that this worker wrote to stderr:\n{_last_lines(stderr)}")
     return WorkerDied(
         "\n".join(lines),
         exitcode=exitcode,
@@ -84,6 +92,7 @@ def worker_died(facts: Facts) -> WorkerDied:
         peak_rss=facts["peak_rss"],
         oom=facts["oom"],
         stack=stack,
+        stderr=stderr,
     )
 
 
@@ -132,6 +141,7 @@ def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseEx
 
 def pool_broken(reason: str, failure: bytes, death: Facts | None) -> PoolBroken:
     """`failure`: of the initializer. `death`: of the worker that ran it."""
+    _output.show_all()  # a worker may have said why
     error = PoolBroken(f"the pool is broken: {reason}")
     if death is not None:
         error.__cause__ = worker_died(death)
@@ -140,6 +150,11 @@ def pool_broken(reason: str, failure: bytes, death: Facts | None) -> PoolBroken:
 
         error.__cause__ = load_exception(failure)
     return error
+
+
+def _last_lines(text: str) -> str:
+    lines = [f"  {line[:_LONGEST_LINE]}" for line in text.splitlines()[-_LINES:]]
+    return "\n".join(lines)
 
 
 def _stack(written: bytes) -> str:

@@ -13,7 +13,7 @@ import weakref
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core, _future  # noqa: F401 - _future tells _core what a future is
+from . import _core, _future, _output  # noqa: F401 - _future tells _core what a future is
 from ._bootstrap import launch_spec
 from ._cpus import usable_cpus
 from ._dispatcher import Dispatcher
@@ -60,6 +60,9 @@ class Pool(_core.PoolBase, Executor):
         "spawn" starts a Python for each, for libraries that must not be forked.
     preload: modules that the template imports, so that workers need not.
     threads_per_worker: limit for BLAS and OpenMP threads in a worker; default CPUs // workers.
+    forward_output: what tasks print comes out at this process's `sys.stdout` and `sys.stderr`, and
+        their records of `logging` go to its loggers; False: workers have this process's own
+        descriptors 1 and 2, and log by themselves.
     name: of the pool, as `owngil.worker().pool` and thread names show it.
 
     A worker that dies fails only the task that it had begun, with `WorkerDied`, and is replaced.
@@ -92,12 +95,14 @@ class Pool(_core.PoolBase, Executor):
         start: str = "template",
         preload: Sequence[str] = (),
         threads_per_worker: int | None = None,
+        forward_output: bool = True,
         name: str | None = None,
     ) -> None:
         self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
         if mp_context is not None:
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
         preload = _module_names(preload)
+        self._check_flag("forward_output", forward_output)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
         self._name = name or _next_name()
@@ -137,7 +142,10 @@ class Pool(_core.PoolBase, Executor):
             number=self._functions.number,
             number_lasts=self._functions.lasts,
             context=lambda: _capture(weak),
+            forward_output=forward_output,
         )
+        if forward_output:
+            _output.start()
         self._dispatcher = Dispatcher(completions, self._name)
         self._set_dispatcher(self._dispatcher)
         self._start(self._functions.number(first) if first is not None else 0)
@@ -169,6 +177,11 @@ class Pool(_core.PoolBase, Executor):
         for label, given, allowed in (("kind", kind, KINDS), ("start", start, STARTS)):
             if given not in allowed:
                 raise ValueError(f"{label} must be one of {', '.join(allowed)}, not {given!r}")
+
+    @staticmethod
+    def _check_flag(label: str, given: Any) -> None:
+        if not isinstance(given, bool):
+            raise TypeError(f"{label} must be True or False, not {given!r}")
 
     @staticmethod
     def _check_map(fn: Any, chunksize: int | None, buffersize: Any) -> None:
@@ -256,12 +269,13 @@ class Pool(_core.PoolBase, Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more tasks, and let the workers go once what was submitted is done.
 
-        wait: return only when all is done, callbacks included.
+        wait: return only when all is done and shown, callbacks included.
         cancel_futures: cancel what no worker has begun.
         """
         self._shutdown(cancel_futures)
         if wait:
             self._wait_ended()
+            _output.show_all()
             self._dispatcher.join()
             self._functions.close()
             self._close_fds()
@@ -340,8 +354,10 @@ def _at_exit() -> None:
     for pool in list(_pools):
         pool.shutdown(wait=True)
     _core.close_runtime()
+    _output.close()
 
 
 def _after_fork() -> None:
     _core.after_fork_in_child()
+    _output.after_fork()
     _pools.clear()

@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from . import _core, _errors, _worker  # noqa: F401 - what stops a task is in _errors
+from . import _core, _errors, _worker, _worker_output  # noqa: F401 - what stops a task is in _errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _WARM_UP = (
     "pickle",
     "cloudpickle",
     "traceback",
+    "owngil._log_sending",
 )
 _IDLE_MS = 30
 _FOR_EVER = -1
@@ -61,6 +62,7 @@ def _serve(config: Config) -> Any:
     started = _preload(config.get("preload", ()), _core.send_note)
     spawn_argv = _spawn_argv() if _keeps_threads(started) else []
     _flush()
+    _worker_output.prepare()
     _core.let_go_of_output()
     gc.freeze()
     cold = [] if spawn_argv else list(_WARM_UP)
@@ -78,9 +80,12 @@ def _serve(config: Config) -> Any:
 
 
 def _work(worker: Any, config: Config) -> int:
-    memory, rank, pool_name, fds = worker
+    memory, rank, pool_name, fds, log = worker
     _reseed()
-    _match_output()
+    if log >= 0:
+        _worker_output.forward(log)
+    else:
+        _match_output()
     import _signal
 
     if not config["ignores_interrupt"]:

@@ -41,9 +41,11 @@ class ThreadPool(Pool):
         start: str = "template",
         preload: Any = (),
         threads_per_worker: int | None = None,
+        forward_output: bool = True,
         name: str | None = None,
     ) -> None:
         self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
+        self._check_flag("forward_output", forward_output)
         self._max_workers = max_workers or usable_cpus()
         self._name = name or _next_name()
         self._initargs_fds = []

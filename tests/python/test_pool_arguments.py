@@ -81,6 +81,13 @@ def test_a_count_of_tasks_per_child_that_is_no_int_is_refused() -> None:
         owngil.Pool(1, max_tasks_per_child="3")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("given", [None, 1, "yes"])
+def test_a_forward_output_that_is_no_bool_is_refused(kind: str, given: Any) -> None:
+    with pytest.raises(TypeError, match="forward_output must be True or False"):
+        owngil.Pool(1, kind=kind, forward_output=given)
+
+
 def test_an_argument_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TypeError, match="workers"):
         owngil.Pool(workers=3)  # type: ignore[call-arg]

@@ -52,6 +52,8 @@ STATES = {
     "after a map": "list(pool.map(abs, range(10_000)))",
     "after a callback": "pool.submit(pow, 2, 3).add_done_callback(print)",
     "with results that nobody asked for": "pool.kept = [pool.submit(abs, n) for n in range(50)]",
+    "after a line and a record": "import logging; pool.submit(print, 1).result(); "
+    "pool.submit(logging.getLogger().info, 1).result()",
     "after a death": "pool.submit(os._exit, 1).exception(); pool.submit(abs, 1).result()",
 }
 

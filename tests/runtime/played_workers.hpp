@@ -3,7 +3,7 @@
 //
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
 // a process would that was killed, "hold" waits until the test calls open() or the worker is
-// killed, "obey" until it is interrupted, too.
+// killed, "obey" until it is interrupted, too; "print" is said to have printed.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
@@ -24,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace owngil::runtime {
@@ -138,6 +139,7 @@ class PlayedWorkers {
       reply.close_items();
     }
 
+    bool has_printed(std::uint64_t) override { return std::exchange(printed_, false); }
     void forget(std::uint32_t) override {}
     void before_sleep() override {}
     bool after_sleep() override {
@@ -159,6 +161,7 @@ class PlayedWorkers {
       if (starts_with(bytes, "die")) throw Killed{};
       if (starts_with(bytes, "hold")) world_.hold(key_, false);
       if (starts_with(bytes, "obey")) world_.hold(key_, true);
+      if (starts_with(bytes, "print")) printed_ = true;
       if (world_.is_killed(key_)) throw Killed{};
     }
 
@@ -170,6 +173,7 @@ class PlayedWorkers {
     PlayedWorkers& world_;
     std::uint64_t key_;
     ipc::WorkerEnd& end_;
+    bool printed_ = false;
   };
 
   // Where a worker sleeps, so that one that is killed there wakes up to its end.

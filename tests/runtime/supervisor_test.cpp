@@ -55,6 +55,20 @@ TEST_F(SupervisorTest, LosesOnlyTheTaskThatADeadWorkerHadBegun) {
   EXPECT_EQ(supervisor_->snapshot().restarts, 1U);
 }
 
+TEST_F(SupervisorTest, TellsWhichWorkerPrinted) {
+  open(1);
+  Task& loud = submit("print");
+  static_cast<void>(result(loud));
+  EXPECT_NE(loud.printed_by, 0U);
+  Task& silent = submit("echo");
+  static_cast<void>(result(silent));
+  EXPECT_EQ(silent.printed_by, 0U);
+  Task& dead = submit("die");
+  static_cast<void>(result(dead));
+  EXPECT_EQ(dead.printed_by, loud.printed_by);  // it may have, and nobody can tell
+  for (Task* task : {&loud, &silent, &dead}) supervisor_->forget(*task);
+}
+
 TEST_F(SupervisorTest, TellsHowTheWorkerDied) {
   open(1);
   Task& task = submit("die");

@@ -86,7 +86,7 @@ class ExecutorTest : public testing::Test {
     run_python("log.clear()");
     std::optional<WorkerModule> module = WorkerModule::import();
     ASSERT_TRUE(module);
-    executor.emplace(std::move(*module), world.worker());
+    executor.emplace(std::move(*module), world.worker(), state);
   }
   void TearDown() override { EXPECT_EQ(PyErr_Occurred(), nullptr); }
 
@@ -150,6 +150,7 @@ class ExecutorTest : public testing::Test {
   }
 
   LoopWorld world{std::size_t{1} << 22};
+  InterpreterState state{};
   std::optional<Executor> executor;
   std::uint64_t last_task = 0;
 };

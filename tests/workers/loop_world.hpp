@@ -192,6 +192,7 @@ class FakeRunner final : public TaskRunner {
     seen.push_back(task.id);
     run_(task, blobs, reply);
   }
+  bool has_printed(std::uint64_t) override { return prints; }
   void forget(std::uint32_t number) override { forgotten.push_back(number); }
   void before_sleep() override { ++sleeps; }
   bool after_sleep() override {
@@ -204,6 +205,7 @@ class FakeRunner final : public TaskRunner {
   int sleeps = 0;
   int wakes = 0;
   bool goes_on = true;
+  bool prints = false;
 
  private:
   Run run_;

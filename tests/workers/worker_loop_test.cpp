@@ -52,6 +52,23 @@ TEST(WorkerLoop, BeginsATaskBeforeItIsRun) {
   EXPECT_EQ(runner.seen.size(), 1U);
 }
 
+TEST(WorkerLoop, AnAnswerSaysThatSomethingWasPrinted) {
+  LoopWorld world;
+  FakeRunner silent;
+  world.send_call(1);
+  world.send_stop();
+  world.run(silent);
+  EXPECT_EQ(world.supervisor().front_result()->flags, 0U);
+  world.supervisor().pop_result();
+
+  FakeRunner loud;
+  loud.prints = true;
+  world.send_call(2);
+  world.send_stop();
+  world.run(loud);
+  EXPECT_EQ(world.supervisor().front_result()->flags, ipc::kPrinted);
+}
+
 TEST(WorkerLoop, SkipsATaskThatWasTakenBack) {
   LoopWorld world;
   FakeRunner runner;
