@@ -208,11 +208,18 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
     if (is_readable(launch.watched->fd())) launch.exit = stray->exit;
     strays_.erase(stray);
   }
-  launch.memory = oom_watch_.enter(pid);
   running_[pid] = key;
   events.push_back({Event::What::started, key, pid, {}, {}});
   boost::asio::post(control_,
-                    [this, key] { on_control([this, key](Events&) { watch_launch(key); }); });
+                    [this, key] { on_control([this, key](Events&) { watch_started(key); }); });
+}
+
+// After it has been told that it has started: nobody waits for what is read here.
+void ProcessHost::State::watch_started(std::uint64_t key) {
+  const auto found = launches_.find(key);
+  if (found == launches_.end()) return;
+  found->second->memory = oom_watch_.enter(found->second->pid);
+  watch_launch(key);
 }
 
 // The socket closed without a word: the worker is dead, or the one who should have started it.
