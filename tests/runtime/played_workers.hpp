@@ -9,11 +9,15 @@
 
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
+#include "ipc/stack_signal.hpp"
 #include "runtime/supervisor.hpp"
 #include "workers/worker_loop.hpp"
 
+#include <gtest/gtest.h>
+
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstring>
@@ -89,6 +93,21 @@ class PlayedWorkers {
     refuse_ = true;
   }
 
+  // What happens when a worker is asked where it is, on the control thread.
+  std::function<void(std::uint64_t key)> asked;
+
+  // As a worker does in its signal's handler.
+  void show_stack(std::uint64_t key, std::string_view text) {
+    const std::lock_guard lock(mutex_);
+    const auto [channel, fd] = present_.at(key);
+    EXPECT_EQ(::pwrite(fd, text.data(), text.size(), ipc::kStackTextOffset),
+              static_cast<ssize_t>(text.size()));
+    channel->dump.task = channel->current.task.load();
+    channel->dump.signal = 0;
+    channel->dump.size = static_cast<std::uint32_t>(text.size());
+    ++channel->dump.number;
+  }
+
   // What the first worker answers instead of the truth.
   std::function<void(ipc::ResultSlot&)> lie;
 
@@ -99,7 +118,7 @@ class PlayedWorkers {
     std::uint64_t next_key() override { return ++last_key_; }
     void launch(std::uint64_t key, const WorkerFds& fds) override { world_.launch(key, fds); }
     void kill(std::uint64_t key) noexcept override { world_.kill(key); }
-    void signal(std::uint64_t key, int) noexcept override { world_.signal(key); }
+    void signal(std::uint64_t key, int number) noexcept override { world_.signal(key, number); }
     void call_after(std::uint64_t delay_ns) override { world_.call_after(delay_ns); }
     void ended() override { world_.end(); }
 
@@ -176,19 +195,22 @@ class PlayedWorkers {
     bool printed_ = false;
   };
 
-  // Where a worker sleeps, so that one that is killed there wakes up to its end.
-  class Bed {
+  // What is known of a worker that is there: where it sleeps, and where it writes.
+  struct Place {
+    ipc::Channel* channel;
+    int channel_fd;
+  };
+  class Present {
    public:
-    Bed(PlayedWorkers& world, std::uint64_t key, const std::atomic<std::uint64_t>& futex)
-        : world_(world), key_(key) {
+    Present(PlayedWorkers& world, std::uint64_t key, Place place) : world_(world), key_(key) {
       const std::lock_guard lock(world_.mutex_);
-      world_.beds_[key] = &futex;
+      world_.present_[key] = place;
     }
-    Bed(const Bed&) = delete;
-    Bed& operator=(const Bed&) = delete;
-    ~Bed() {
+    Present(const Present&) = delete;
+    Present& operator=(const Present&) = delete;
+    ~Present() {
       const std::lock_guard lock(world_.mutex_);
-      world_.beds_.erase(key_);
+      world_.present_.erase(key_);
     }
 
    private:
@@ -222,7 +244,7 @@ class PlayedWorkers {
     ipc::Arena results(std::move(results_fd), kTestArena);
     ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
                        control_fd);
-    const Bed bed(*this, key, channel.as<ipc::Channel>().task_tail.value);
+    const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
     Runner runner(*this, key, end);
     workers::WorkerLoop loop(end, arguments, results, runner);
     if (lie && key == 1) {
@@ -277,7 +299,11 @@ class PlayedWorkers {
     if (interrupted_ == key) interrupted_ = 0;
   }
 
-  void signal(std::uint64_t key) {
+  void signal(std::uint64_t key, int number) {
+    if (number == ipc::stack_signal()) {
+      if (asked) asked(key);
+      return;
+    }
     const std::lock_guard lock(mutex_);
     ++signals_;
     interrupted_ = key;
@@ -335,9 +361,10 @@ class PlayedWorkers {
       if (stopping_) return;
       const bool due = timer_at_ns_ <= ipc::now_ns();
       if (due) timer_at_ns_ = ipc::kForever;
-      for (const auto& [key, futex] : beds_) {
-        // Again and again: it may not have lain down yet.
-        if (killed_.count(key) != 0) static_cast<void>(ipc::futex_wake(*futex, 1));
+      for (const auto& [key, place] : present_) {
+        // Again and again: it may not sleep yet.
+        if (killed_.count(key) == 0) continue;
+        static_cast<void>(ipc::futex_wake(place.channel->task_tail.value, 1));
       }
       lock.unlock();
       if (due) supervisor_->on_timer();
@@ -351,7 +378,7 @@ class PlayedWorkers {
   std::condition_variable changed_;
   std::deque<std::function<void()>> calls_;
   std::map<std::uint64_t, bool> killed_;
-  std::map<std::uint64_t, const std::atomic<std::uint64_t>*> beds_;
+  std::map<std::uint64_t, Place> present_;
   std::vector<std::thread> threads_;
   std::thread control_;
   Supervisor* supervisor_ = nullptr;

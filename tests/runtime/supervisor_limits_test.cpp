@@ -39,6 +39,51 @@ TEST_F(LimitsTest, EndsATaskWhoseLimitHasPassedAndReplacesItsWorker) {
   EXPECT_EQ(supervisor_->snapshot().restarts, 1U);
 }
 
+TEST_F(LimitsTest, ShowsWhereALateTaskWas) {
+  open(1);
+  world_.asked = [this](std::uint64_t key) { world_.show_stack(key, "here"); };
+  const Policy limit{.timeout_ns = 20 * kMs};
+  for (int i = 0; i < 3; ++i) {
+    Task& task = submit("hold", &limit);
+    static_cast<void>(result(task));
+    ASSERT_EQ(task.ending, Ending::timed_out);
+    EXPECT_EQ(task.failure->stack, "here");
+    supervisor_->forget(task);
+  }
+}
+
+TEST_F(LimitsTest, ShowsNothingIfTheWorkerDoesNotAnswer) {
+  open(1);
+  int asked = 0;
+  world_.asked = [&asked](std::uint64_t) { ++asked; };
+  const Policy limit{.timeout_ns = 20 * kMs};
+  Task& task = submit("hold", &limit);
+  static_cast<void>(result(task));
+  ASSERT_EQ(task.ending, Ending::timed_out);
+  EXPECT_EQ(task.failure->stack, "");
+  EXPECT_EQ(asked, 1);
+  supervisor_->forget(task);
+}
+
+TEST_F(LimitsTest, ATaskThatEndsWhileItIsAskedIsLateAllTheSame) {
+  open(1);
+  world_.asked = [this](std::uint64_t) { world_.open(); };
+  const Policy limit{.timeout_ns = 20 * kMs};
+  EXPECT_EQ(ending(submit("hold", &limit)), Ending::timed_out);
+  EXPECT_EQ(ending(submit("echo", &limit)), Ending::returned);
+}
+
+TEST_F(LimitsTest, AnItemThatEndsWhileItIsAskedIsLateAndTheOthersAreNot) {
+  open(1);
+  world_.asked = [this](std::uint64_t) { world_.open(); };
+  const Policy limit{.timeout_ns = 30 * kMs};
+  std::vector<std::string> items(10, "echo");
+  items[4] = "hold";
+  std::vector<std::string> expected = items;
+  expected[4] = "timed out";
+  EXPECT_EQ(run_map(items, 10, &limit), expected);
+}
+
 TEST_F(LimitsTest, LeavesATaskAloneThatEndsInTime) {
   open(2);
   const Policy limit{.timeout_ns = 60'000 * kMs};
