@@ -14,7 +14,7 @@ void Scheduler::add(Rank rank) {
   Place& place = places_[rank];
   place = Place{};
   place.present = place.open = true;
-  push_idle(rank);
+  push_idle_last(rank);
 }
 
 void Scheduler::remove(Rank rank) {
@@ -114,6 +114,15 @@ void Scheduler::push_idle(Rank rank) {
   place.idle_below = idle_top_;
   if (idle_top_ != kNone) places_[idle_top_].idle_above = rank;
   idle_top_ = rank;
+}
+
+void Scheduler::push_idle_last(Rank rank) {
+  if (idle_top_ == kNone) return push_idle(rank);
+  Rank last = idle_top_;
+  while (places_[last].idle_below != kNone) last = places_[last].idle_below;
+  places_[last].idle_below = rank;
+  places_[rank].idle_above = last;
+  places_[rank].idle_below = kNone;
 }
 
 void Scheduler::drop_idle(Rank rank) {

@@ -5,7 +5,8 @@
 //   and does what it says; tests play it under virtual time.
 // Threads: none; guarded by the supervisor's mutex.
 // Invariants:
-//   S1  An idle worker that is awake is chosen before any other, the most recently idle first.
+//   S1  An idle worker that is awake is chosen before any other, the most recently idle first;
+//       one that has just been added comes last, for it may still be starting.
 //   S2  No worker has more than depth() tasks outstanding.
 //   S3  Workers that are busy or may spin, plus one spinning caller, never exceed the CPUs,
 //       unless busy workers alone do.
@@ -112,6 +113,7 @@ class Scheduler {
   Rank cheap_busy() const;
   Rank least_loaded(std::uint64_t limit) const;
   void push_idle(Rank rank);
+  void push_idle_last(Rank rank);
   void drop_idle(Rank rank);
   void push_busy(Rank rank);
   void drop_busy(Rank rank);

@@ -6,6 +6,7 @@
 #include "workers/forwarded_output.hpp"
 #include "workers/interpreter_state.hpp"
 #include "workers/interruption.hpp"
+#include "workers/page_sharing.hpp"
 #include "workers/process_worker.hpp"
 #include "workers/run_worker.hpp"
 #include "workers/stack_dump.hpp"
@@ -158,6 +159,13 @@ PyObject* fork_for_nothing_method(PyObject*, PyObject*) noexcept {
   Py_RETURN_NONE;
 }
 
+// share_pages(everything): before a fork; see page_sharing.hpp
+PyObject* share_pages(PyObject*, PyObject* everything) noexcept {
+  make_last(everything == Py_True ? Lasting::everything : Lasting::program);
+  close_gaps();
+  Py_RETURN_NONE;
+}
+
 PyObject* run_worker_method(PyObject* module, PyObject* arguments) noexcept {
   WorkerMemory memory{};
   if (!PyArg_ParseTuple(arguments, "iiiiii", &memory.channel, &memory.results, &memory.arguments,
@@ -216,6 +224,7 @@ PyMethodDef methods[] = {
     {"send_note", send_note_method, METH_O, nullptr},
     {"let_go_of_output", let_go_of_output, METH_NOARGS, nullptr},
     {"fork_for_nothing", fork_for_nothing_method, METH_NOARGS, nullptr},
+    {"share_pages", share_pages, METH_O, nullptr},
     {"run_worker", run_worker_method, METH_VARARGS, nullptr},
     {"interrupt_task", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(interrupt_task)),
      METH_FASTCALL, nullptr},

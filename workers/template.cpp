@@ -2,6 +2,7 @@
 #include "workers/template.hpp"
 
 #include "ipc/fd_passing.hpp"
+#include "workers/fork_orphan.hpp"
 #include "workers/python.hpp"
 
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <system_error>
 #include <utility>
 
 namespace owngil::workers {
@@ -41,26 +43,18 @@ Enlisted enlist_forked(ipc::UniqueFd socket, int own_lifeline) {
   }
 }
 
-// The parent of a worker leaves at once, so the guardian has the worker. True: this is the worker.
-bool fork_grandchild(int socket) {
-  const pid_t worker = ::fork();
-  if (worker == 0) return true;
-  if (worker < 0) report_failure(socket, describe("fork"));
-  ::_exit(EXIT_SUCCESS);
-}
-
 std::optional<Enlisted> fork_worker(ipc::UniqueFd socket, int own_lifeline) {
   PyOS_BeforeFork();
-  const pid_t intermediate = ::fork();
-  if (intermediate == 0) {
-    fork_grandchild(socket.get());
-    Enlisted enlisted = enlist_forked(std::move(socket), own_lifeline);
-    PyOS_AfterFork_Child();
-    return enlisted;
+  try {
+    if (fork_orphan()) {
+      Enlisted enlisted = enlist_forked(std::move(socket), own_lifeline);
+      PyOS_AfterFork_Child();
+      return enlisted;
+    }
+  } catch (const std::system_error& error) {
+    report_failure(socket.get(), error.what());
   }
-  if (intermediate < 0) report_failure(socket.get(), describe("fork"));
   PyOS_AfterFork_Parent();
-  if (intermediate > 0) wait_for(intermediate);
   return std::nullopt;
 }
 

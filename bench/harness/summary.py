@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """JSON records of the benchmarks into the tables of README.md, which stand between two marks.
 
-for name in roundtrip submit map mixed countdown start import_time idle backlog; do
+for name in roundtrip submit map mixed countdown start respawn import_time idle backlog; do
     ./dev bench $name --json bench/results/$name.json
 done
 ./dev run python bench/harness/summary.py bench/results/*.json --write README.md
@@ -89,6 +89,7 @@ MORE = (
     Line("`map` of 1 ms tasks, tasks a second", "map", "work-1ms", "tasks", 1, floor="bare forks"),
     Line("first pool, first result, ms", "start", "start", "first", 1e3, floor="python -c pass"),
     Line("later pool, first result, ms", "start", "start", "later", 1e3, floor="python -c pass"),
+    Line("from a death to the next answer, ms", "respawn", "idle", "answer", 1e3),
     Line("one more worker, private KiB", "idle", "memory", "private", 1 / 1024),
     Line("one more worker, shared KiB", "idle", "memory", "shared", 1 / 1024),
     Line("wake-ups in 30 s, busiest thread", "idle", "wake-ups", "busiest", 1),

@@ -11,11 +11,13 @@ Not: forking, which is `workers/template.cpp`; nor what comes with each task, as
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import sys
 
-from . import _core, _errors, _worker, _worker_output  # noqa: F401 - what stops a task is in _errors
+# Every worker needs the context; what stops a task is in _errors.
+from . import _context, _core, _errors, _worker, _worker_output  # noqa: F401
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +26,13 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 
 # What most workers come to need, the most likely first. Imported one by one, each when nobody has
-# asked for a worker for this long.
+# asked for a worker for this long. Not logging, nor cloudpickle, which brings logging and threading
+# along: every worker would run their hooks at its start and its end, needed or not.
 _WARM_UP = (
     "owngil._pickling",
-    "owngil._context",
     "owngil._restoring",
     "pickle",
-    "cloudpickle",
     "traceback",
-    "owngil._log_sending",
 )
 _IDLE_MS = 30
 _FOR_EVER = -1
@@ -55,25 +55,24 @@ def _serve(config: Config) -> Any:
     """Returns in each worker, with what it has got; in the template with None, at its end."""
     lifeline = _core.begin_template()
     _adopt(config)
-    # What exists when a worker is forked is not the worker's to collect: that would copy it.
-    import gc
-
     gc.disable()
-    started = _preload(config.get("preload", ()), _core.send_note)
+    preload = config.get("preload", ())
+    if preload:
+        _share(everything=True)
+    started = _preload(preload, _core.send_note)
     spawn_argv = _spawn_argv() if _keeps_threads(started) else []
     _flush()
     _worker_output.prepare()
     _core.let_go_of_output()
-    gc.freeze()
+    _share(everything=not preload)
     cold = [] if spawn_argv else list(_WARM_UP)
     while True:
         worker = _core.await_fork(lifeline, _IDLE_MS if cold else _FOR_EVER, spawn_argv)
         if worker is not False:
             break
         _import_quietly(cold.pop(0))
-        if not cold:
-            gc.collect()
-        gc.freeze()
+        gc.collect()
+        _share(everything=not preload)
     if worker is not None:
         gc.enable()
     return worker
@@ -126,7 +125,15 @@ def _adopt(config: Config) -> None:
         sys.path[:] = config["path"]
 
 
-# --- preloading
+# --- getting ready to be forked
+
+
+def _share(*, everything: bool) -> None:
+    """What exists now is not for workers to count references to, nor to collect: they would copy
+    it. `everything`: nothing has been preloaded that could miss being let go.
+    """
+    _core.share_pages(everything)
+    gc.freeze()
 
 
 def _preload(names: list[str], tell: Any) -> dict[str, int]:

@@ -49,6 +49,17 @@ TEST(Scheduler, ChoosesTheMostRecentlyIdleWorker) {
   EXPECT_EQ(scheduler.assign(kAwake, kBrief), b);
 }
 
+TEST(Scheduler, ChoosesWorkersThatHaveJustBeenAddedLastAndInTheOrderInWhichTheyCame) {
+  Scheduler scheduler = with_workers(3, 4);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  scheduler.completed(0, 100);
+  scheduler.remove(1);
+  scheduler.add(1);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{2});
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
+}
+
 TEST(Scheduler, LetsATaskWaitWhenEveryRingIsAsDeepAsItMayBe) {
   Scheduler scheduler = with_workers(2, 2);
   const std::uint32_t depth = scheduler.depth();
