@@ -44,7 +44,7 @@ enum class Where : std::uint8_t { inline_bytes = 0, block = 1 };
 
 enum class TaskKind : std::uint8_t {
   call = 1,        // one call: payload is (args, kwargs)
-  chunk = 2,       // `count` calls: payload is `count` items (ItemHeader)
+  chunk = 2,       // `count` calls: payload is `count` items (item.hpp)
   define = 3,      // `function` is the number of the blob in the payload, from now on
   forget = 4,      // `function` is not used again
   initialize = 5,  // like call; its failure ends the worker
@@ -110,22 +110,25 @@ enum ResultFlag : std::uint8_t {
   kRetryable = 2,  // what was raised is one of the exceptions that `retry_on` names
 };
 
-// Precedes every item of a chunk, in both directions. `size` bytes follow, padded to 8.
+// The first byte of every item of a chunk, in both directions (item.hpp reads and writes them).
+// Up to `longest_short` it is the size of a short one, which is tagged and has returned.
+enum class ItemMark : std::uint8_t {
+  longest_short = 0xFC,
+  header = 0xFD,      // an ItemHeader follows, then the bytes
+  untold = 0xFE,      // nothing follows: it failed, and there was no memory to tell how
+  next_block = 0xFF,  // no item: they go on in the next block of the chain
+};
 struct ItemHeader {
   std::uint32_t size;
   Format format;
   Status status;        // of a result; `returned` in a task
   std::uint16_t flags;  // ResultFlag
 };
-// An ItemHeader with this size: the items go on in the next block of the chain.
-inline constexpr std::uint32_t kNextBlock = 0xFFFF'FFFF;
 
 // Opens every block of a chunk's results. Writer: the worker.
 struct ChainHeader {
   BlockRef next;  // size 0: this is the last block
 };
-
-inline constexpr std::size_t padded(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
 
 // --- the channel: one memfd for each worker ---------------------------------------------
 

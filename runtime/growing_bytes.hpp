@@ -47,7 +47,8 @@ class GrowingBytes {
     return data_ + size_ - size;
   }
 
-  // Requires: size <= size().
+  // Both require: size <= size().
+  void drop_back(std::size_t size) { size_ -= size; }
   void drop_front(std::size_t size) {
     size_ -= size;
     if (size_ != 0) std::memmove(data_, data_ + size, size_);

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/map_job.hpp"
 
+#include "ipc/item.hpp"
+
 #include <algorithm>
-#include <cstring>
+#include <span>
 
 namespace owngil::runtime {
 
 namespace {
 
-std::size_t item_bytes(const std::byte* item) {
-  ipc::ItemHeader header;
-  std::memcpy(&header, item, sizeof header);
-  return sizeof header + ipc::padded(header.size);
-}
+// Of what nobody else can have written, or what the supervisor has looked at: it is whole.
+std::size_t item_bytes(std::span<const std::byte> rest) { return ipc::read_item(rest)->end(); }
 
 std::size_t item_bytes(const MapJob& job, std::size_t offset) {
-  return item_bytes(job.items.data() + offset);
+  return item_bytes({job.items.data() + offset, job.items.size() - offset});
 }
 
 // One that is not in the list yet, and not complete.
@@ -66,7 +65,7 @@ Segment& cut_all(MapJob& job) {
 
 void keep_first(HeapBytes& items, std::uint64_t count) {
   std::size_t size = 0;
-  for (; count > 0; --count) size += item_bytes(items.data + size);
+  for (; count > 0; --count) size += item_bytes({items.data + size, items.size - size});
   items.size = size;
 }
 

@@ -37,7 +37,7 @@ struct MapJob {
   std::uint32_t function{0};
   std::uint32_t context{0};
   std::uint32_t chunk_size{0};  // items of a segment; 0: by measured duration
-  GrowingBytes items;           // ItemHeader and bytes, one after the other
+  GrowingBytes items;           // one after the other (ipc/item.hpp)
   std::uint64_t added{0};       // items in `items`
   std::uint64_t cut{0};         // items that are in segments
   std::size_t cut_offset{0};

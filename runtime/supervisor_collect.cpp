@@ -2,6 +2,7 @@
 // Collect, complete: from a worker's result ring to a task's outcome. What a worker wrote is
 // checked here (I3), on a private copy.
 #include "ipc/futex.hpp"
+#include "ipc/item.hpp"
 #include "runtime/growing_bytes.hpp"
 #include "runtime/supervisor.hpp"
 
@@ -17,6 +18,10 @@ namespace {
 
 // No task runs longer, as far as averages are concerned.
 constexpr std::uint64_t kLongestRunNs = 3'600'000'000'000;
+
+// Of a block of items so much is copied at first, and then as much again: its size is only what the
+// worker says, and its end is seldom used.
+constexpr std::size_t kCopyBytes = 512 * 1024;
 
 }  // namespace
 
@@ -237,7 +242,7 @@ bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Tas
 bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count,
                             HeapBytes& items) {
   const std::uint64_t all = count;
-  GrowingBytes sink;
+  GrowingBytes items_copied;
   std::vector<std::uint64_t> blocks;
   ipc::BlockRef block = head;
   while (true) {
@@ -248,26 +253,28 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
     blocks.push_back(block.offset);
     ipc::ChainHeader chain;
     std::memcpy(&chain, data, sizeof chain);
-    std::size_t offset = sizeof chain;
+    const std::size_t room = block.size - sizeof chain;
+    const std::size_t begin = items_copied.size();
+    std::size_t end = begin;  // of what was looked at
     while (count > 0) {
-      if (block.size - offset < sizeof(ipc::ItemHeader)) return false;
-      ipc::ItemHeader header;
-      std::memcpy(&header, data + offset, sizeof header);
-      if (header.size == ipc::kNextBlock) break;
-      const std::size_t size = ipc::padded(header.size);
-      offset += sizeof header;
-      if (size > block.size - offset) return false;
-      std::byte* copy = sink.extend(sizeof header + size);
-      std::memcpy(copy, &header, sizeof header);
-      std::memcpy(copy + sizeof header, data + offset, size);
-      offset += size;
-      --count;
+      const std::span<const std::byte> rest(items_copied.data() + end, items_copied.size() - end);
+      if (!rest.empty() && ipc::is_marked(rest[0], ipc::ItemMark::next_block)) break;
+      if (const std::optional<ipc::Item> item = ipc::read_item(rest)) {
+        end += item->end();
+        --count;
+        continue;
+      }
+      const std::size_t copied = items_copied.size() - begin;
+      const std::size_t more = std::min(room - copied, std::max(copied, kCopyBytes));
+      if (more == 0) return false;
+      std::memcpy(items_copied.extend(more), data + sizeof chain + copied, more);
     }
+    items_copied.drop_back(items_copied.size() - end);
     if (count == 0) break;
     block = chain.next;
   }
   for (std::uint64_t offset : blocks) link.release(offset);
-  items = sink.take();
+  items = items_copied.take();
   return true;
 }
 

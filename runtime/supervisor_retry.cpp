@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How a task that had begun ends: for good, or to run again.
 #include "ipc/clock.hpp"
+#include "ipc/item.hpp"
 #include "runtime/growing_bytes.hpp"
 #include "runtime/supervisor.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -217,11 +217,10 @@ void Supervisor::complete_done(Segment& segment) {
   const std::byte* begin = results.data;
   const std::byte* at = begin;
   for (std::uint32_t left = segment.count; left > 0; --left) {
-    ipc::ItemHeader header;
-    std::memcpy(&header, at, sizeof header);
-    const std::byte* const bytes = at + sizeof header;
-    const std::byte* const next = bytes + ipc::padded(header.size);
-    if (header.status != ipc::Status::raised || (header.flags & ipc::kRetryable) == 0) {
+    const ipc::Item item = *ipc::read_item({at, results.data + results.size});  // take_chain looked
+    const std::byte* const bytes = at + item.head;
+    const std::byte* const next = at + item.end();
+    if (item.status != ipc::Status::raised || (item.flags & ipc::kRetryable) == 0) {
       ++passed;
       at = next;
       continue;
@@ -230,10 +229,7 @@ void Supervisor::complete_done(Segment& segment) {
     Segment* const rest_of_it = again.count > 1 ? &split_segment(again, 1) : nullptr;
     if (passed > 0) keep(*part, begin, static_cast<std::size_t>(at - begin));
     again.place = Task::Place::job;
-    rest(again,
-         {.ending = Ending::raised,
-          .format = header.format,
-          .payload = {bytes, bytes + header.size}},
+    rest(again, {.ending = Ending::raised, .format = item.format, .payload = {bytes, next}},
          nullptr);
     part = rest_of_it;
     passed = 0;

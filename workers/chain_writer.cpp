@@ -2,16 +2,16 @@
 #include "workers/chain_writer.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace owngil::workers {
 namespace {
 
-// A block holds the headers of all further items, and of their values what is likely to come,
-// within these: few enough that a short chunk wastes nothing and that they stay in the cache.
-constexpr std::uint64_t kLeastValueBytes = 256;
-constexpr std::uint64_t kMostValueBytes = 64 * 1024;
-// An int's. Only a first guess.
-constexpr std::uint64_t kLikelyValueBytes = 8;
+// A block holds what is likely to come of all further items, within these: little enough that a
+// short chunk wastes nothing and that it stays in the cache, and an int of each in any case.
+constexpr std::uint64_t kLeastBytes = 256;
+constexpr std::uint64_t kMostBytes = 64 * 1024;
+constexpr std::uint64_t kIntBytes = 8;
 
 }  // namespace
 
@@ -26,11 +26,10 @@ bool ChainWriter::open(std::uint32_t items) {
 }
 
 bool ChainWriter::open_next_block(std::size_t item_bytes) {
-  if (item_bytes >= ipc::kNextBlock) return false;
+  if (item_bytes > UINT32_MAX) return false;
   const auto block = memory_.allocate(block_bytes(item_bytes));
   if (!block) return false;
-  const ipc::ItemHeader follow{ipc::kNextBlock, ipc::Format::none, ipc::Status::returned, 0};
-  std::memcpy(next_, &follow, sizeof follow);
+  *next_ = static_cast<std::byte>(ipc::ItemMark::next_block);
   const ipc::ChainHeader header{*block};
   std::memcpy(memory_.at(block_.offset), &header, sizeof header);
   written_ += written_here();
@@ -38,14 +37,13 @@ bool ChainWriter::open_next_block(std::size_t item_bytes) {
   return true;
 }
 
+// `item_bytes`: of the item for which it is opened.
 std::uint64_t ChainWriter::block_bytes(std::size_t item_bytes) const {
   const std::uint64_t left = items_ - done_;
-  const std::uint64_t headers = least_room(0);
-  const std::uint64_t values = written_ + written_here() - done_ * sizeof(ipc::ItemHeader);
-  const std::uint64_t likely = done_ == 0 ? kLikelyValueBytes : values / done_ + 1;
+  const std::uint64_t likely = done_ == 0 ? kIntBytes : (written_ + written_here()) / done_ + 1;
   const std::uint64_t room =
-      std::clamp(likely * left, kLeastValueBytes, std::max(kMostValueBytes, headers));
-  return sizeof(ipc::ChainHeader) + headers + std::max(room, ipc::padded(item_bytes));
+      std::clamp(likely * left, kLeastBytes, std::max(kMostBytes, kIntBytes * left));
+  return sizeof(ipc::ChainHeader) + least_room(std::max<std::uint64_t>(room, item_bytes));
 }
 
 void ChainWriter::start(ipc::BlockRef block) {

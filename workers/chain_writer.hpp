@@ -11,6 +11,7 @@
 #pragma once
 
 #include "ipc/channel.hpp"
+#include "ipc/item.hpp"
 #include "ipc/layout.hpp"
 #include "workers/result_memory.hpp"
 
@@ -32,30 +33,40 @@ class ChainWriter {
   // ipc::ResultFlag.
   [[nodiscard]] bool add(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
                          std::uint8_t flags = 0) {
-    if (least_room(bytes.size()) > room_ && !open_next_block(bytes.size())) return false;
-    write(status, format, bytes, flags);
+    const std::size_t size = ipc::item_head(bytes.size(), format, status) + bytes.size();
+    if (room_ < least_room(size) && !open_next_block(size)) return false;
+    std::byte* const at = ipc::put_item_head(next_, bytes.size(), format, status, flags);
+    if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+    complete(at + bytes.size());
     return true;
   }
 
+  // The same in place, for a tagged value of at most `size` <= kLongestShortItem bytes: where it
+  // goes, or nullptr if it has to go the other way; then its end.
+  [[nodiscard]] std::byte* try_begin_short(std::size_t size) {
+    return room_ < least_room(ipc::kShortHead + size) ? nullptr : next_ + ipc::kShortHead;
+  }
+  void complete_short(std::byte* end) {
+    *next_ = static_cast<std::byte>(end - next_ - ipc::kShortHead);
+    complete(end);
+  }
+
   // The next item failed, and there is no memory to tell how.
-  void add_untold_failure() { write(ipc::Status::raised, ipc::Format::none, {}, 0); }
+  void add_untold_failure() {
+    *next_ = static_cast<std::byte>(ipc::ItemMark::untold);
+    complete(next_ + ipc::kShortHead);
+  }
 
   [[nodiscard]] ipc::BlockRef first() const { return first_; }
   [[nodiscard]] std::uint32_t done() const { return done_; }
 
  private:
-  // What this item and W3 need: headers for the items from this one on, and for the way on.
-  [[nodiscard]] std::size_t least_room(std::size_t size) const {
-    return (items_ - done_ + std::size_t{1}) * sizeof(ipc::ItemHeader) + ipc::padded(size);
-  }
-  void write(ipc::Status status, ipc::Format format, std::span<const std::byte> bytes,
-             std::uint8_t flags) {
-    const ipc::ItemHeader header{static_cast<std::uint32_t>(bytes.size()), format, status, flags};
-    std::memcpy(next_, &header, sizeof header);
-    if (!bytes.empty()) std::memcpy(next_ + sizeof header, bytes.data(), bytes.size());
-    const std::size_t size = sizeof header + ipc::padded(bytes.size());
-    next_ += size;
-    room_ -= size;
+  // What the next item of `size` bytes and W3 need: a byte for each item behind it, and for the
+  // way on.
+  [[nodiscard]] std::size_t least_room(std::size_t size) const { return size + (items_ - done_); }
+  void complete(std::byte* end) {
+    room_ -= static_cast<std::size_t>(end - next_);
+    next_ = end;
     channel_.set_progress(++done_);
   }
   [[nodiscard]] bool open_next_block(std::size_t item_bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/codec.hpp"
 #include "workers/codec_format.hpp"
+#include "workers/codec_int.hpp"
 #include "workers/shared_objects.hpp"
 
 #include <algorithm>
@@ -331,6 +332,13 @@ bool get_values(Decoder& decoder, std::uint32_t count, DecodedCall& call) noexce
   return true;
 }
 
+bool get_only_argument(PyObject* value, DecodedCall& call) noexcept {
+  if (value == nullptr) return false;
+  call.push(value);
+  call.set_positional_count(1);
+  return true;
+}
+
 bool get_call(Decoder& decoder, DecodedCall& call) noexcept {
   std::uint32_t positional = 0;
   std::uint32_t keywords = 0;
@@ -354,6 +362,7 @@ bool get_call(Decoder& decoder, DecodedCall& call) noexcept {
 }  // namespace
 
 PyObject* decode_value(std::span<const std::byte> bytes) noexcept {
+  if (const std::optional<long> number = read_int(bytes)) return PyLong_FromLong(*number);
   if (is_too_long(bytes)) return nullptr;
   Decoder decoder(bytes);
   Ref made = Ref::steal(decoder.value(0));
@@ -362,6 +371,11 @@ PyObject* decode_value(std::span<const std::byte> bytes) noexcept {
 }
 
 bool decode_call(std::span<const std::byte> bytes, DecodedCall& call) noexcept {
+  if (has_one_argument(bytes)) {
+    if (const std::optional<long> number = read_int(bytes.subspan(kOneArgumentCounts))) {
+      return get_only_argument(PyLong_FromLong(*number), call);
+    }
+  }
   if (is_too_long(bytes)) return false;
   Decoder decoder(bytes);
   if (get_call(decoder, call)) return true;

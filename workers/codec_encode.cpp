@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/codec.hpp"
 #include "workers/codec_format.hpp"
+#include "workers/codec_int.hpp"
 #include "workers/identity_memo.hpp"
 
 #include <cstdint>
@@ -26,16 +27,6 @@ std::byte* put_count(std::byte* at, std::uint32_t count) noexcept {
   for (; count >= 0x80; count >>= 7) *at++ = static_cast<std::byte>(count | 0x80);
   *at = static_cast<std::byte>(count);
   return at + 1;
-}
-
-std::byte* put_int(std::byte* at, long value) noexcept {
-  if (value == static_cast<std::int8_t>(value)) {
-    return put_raw(put_tag(at, Tag::int8), static_cast<std::int8_t>(value));
-  }
-  if (value == static_cast<std::int32_t>(value)) {
-    return put_raw(put_tag(at, Tag::int32), static_cast<std::int32_t>(value));
-  }
-  return put_raw(put_tag(at, Tag::int64), static_cast<std::int64_t>(value));
 }
 
 // Writes one encoding. Takes it back when it does not succeed.
@@ -296,22 +287,15 @@ Encoded check_size(const ByteBuffer& out, std::size_t start, Encoded result) noe
   return too_large ? Encoded::unsupported : result;
 }
 
-// What maps are made of most: an int of one digit, alone or as the only argument.
-bool is_small_int(PyObject* object) noexcept {
-  return PyLong_CheckExact(object) &&
-         PyUnstable_Long_IsCompact(reinterpret_cast<PyLongObject*>(object)) != 0;
-}
-
-// `counts`: how many bytes of them come before it, 0 or 2: one positional argument, no keywords.
-Encoded put_small_int(PyObject* object, ByteBuffer& out, std::size_t counts) noexcept {
-  if (!out.reserve(counts + kMaxScalarBytes)) {
+// `counts`: how many bytes of them come before it, 0 or kOneArgumentCounts.
+Encoded append_small_int(PyObject* object, ByteBuffer& out, std::size_t counts) noexcept {
+  if (!out.reserve(counts + kMaxIntBytes)) {
     PyErr_NoMemory();
     return Encoded::error;
   }
   std::byte* at = out.data() + out.size();
-  if (counts != 0) at = put_count(put_count(at, 1), 0);
-  at = put_int(
-      at, static_cast<long>(PyUnstable_Long_CompactValue(reinterpret_cast<PyLongObject*>(object))));
+  if (counts != 0) at = put_one_argument_counts(at);
+  at = put_small_int(at, object);
   out.set_size(static_cast<std::size_t>(at - out.data()));
   return Encoded::ok;
 }
@@ -329,7 +313,7 @@ Encoded put_arguments(Encoder& encoder, PyObject* const* arguments, std::size_t 
 }  // namespace
 
 Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
-  if (is_small_int(value)) return put_small_int(value, out, 0);
+  if (is_small_int(value)) return append_small_int(value, out, 0);
   Encoder encoder(out, 1);
   const std::size_t start = out.size();
   return encoder.finish(check_size(out, start, encoder.value(value, 0)));
@@ -338,7 +322,7 @@ Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
 Encoded encode_call(PyObject* const* arguments, std::size_t positional, PyObject* keyword_names,
                     ByteBuffer& out) noexcept {
   if (positional == 1 && keyword_names == nullptr && is_small_int(arguments[0])) {
-    return put_small_int(arguments[0], out, 2);
+    return append_small_int(arguments[0], out, kOneArgumentCounts);
   }
   const auto keywords =
       static_cast<std::size_t>(keyword_names == nullptr ? 0 : PyTuple_GET_SIZE(keyword_names));

@@ -20,13 +20,9 @@ bool DecodedCall::reserve(std::size_t count) noexcept {
   return true;
 }
 
-void DecodedCall::drop_arguments() noexcept {
-  const std::size_t count = std::exchange(filled_, 0);
-  for (std::size_t i = 0; i != count; ++i) Py_DECREF(slots_[1 + i]);
-  if (heap_ != nullptr) {
-    std::free(std::exchange(heap_, nullptr));
-    slots_ = inline_.data();
-  }
+void DecodedCall::leave_heap() noexcept {
+  std::free(std::exchange(heap_, nullptr));
+  slots_ = inline_.data();
 }
 
 bool DecodedCall::assign(PyObject* args_tuple, PyObject* kwargs_dict) noexcept {

@@ -24,12 +24,14 @@ class DecodedCall {
 
   // Drops all references; the object can then be filled again.
   void clear() noexcept {
-    if (filled_ != 0) drop_arguments();
+    for (std::size_t left = std::exchange(filled_, 0), i = 1; i <= left; ++i) Py_DECREF(slots_[i]);
+    if (heap_ != nullptr) leave_heap();
     if (keyword_names_) keyword_names_.reset();
     positional_ = 0;
   }
 
-  // Requires: cleared. Room for `count` arguments; false: MemoryError is set.
+  // Requires: cleared. Room for `count` arguments, if they are more than kInlineArguments; false:
+  // MemoryError is set.
   [[nodiscard]] bool reserve(std::size_t count) noexcept;
 
   // Requires: reserve() made room for it. Positional arguments first, then the keywords' values.
@@ -53,7 +55,7 @@ class DecodedCall {
   }
 
  private:
-  void drop_arguments() noexcept;
+  void leave_heap() noexcept;
 
   PyObject** slots_ = inline_.data();
   std::size_t filled_ = 0;

@@ -3,9 +3,11 @@
 
 #include "ipc/check.hpp"
 #include "ipc/clock.hpp"
+#include "ipc/item.hpp"
 #include "workers/codec.hpp"
+#include "workers/codec_int.hpp"
 
-#include <cstring>
+#include <optional>
 #include <utility>
 
 namespace owngil::workers {
@@ -61,26 +63,23 @@ void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Rep
 void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
   if (function == nullptr) return send(encode_failure(), reply);
-  if (!reply.items().open(task.count)) {
-    return send(no_room(task.count * sizeof(ipc::ItemHeader), reply), reply);
-  }
+  if (!reply.items().open(task.count)) return send(no_room(task.count, reply), reply);
   std::span<const std::byte> rest = task.payload;
   for (std::uint32_t i = 0; i != task.count; ++i) {
     const bool stop = task.timed ? channel_.is_stop_ordered_after_item(task.id)
                                  : channel_.is_stop_ordered(task.id);
     if (stop) break;
     if (task.timed) channel_.begin_item(ipc::now_ns());
-    ipc::ItemHeader header;
-    OWNGIL_CHECK(rest.size() >= sizeof header);
-    std::memcpy(&header, rest.data(), sizeof header);
-    rest = rest.subspan(sizeof header);
-    OWNGIL_CHECK(rest.size() >= ipc::padded(header.size));
-    Ref value = call(task.id, function, header.format, rest.first(header.size));
+    const std::optional<ipc::Item> item = ipc::read_item(rest);
+    OWNGIL_CHECK(item.has_value());
+    Ref value = call(task.id, function, item->format, rest.subspan(item->head, item->size));
     if (i % kItemsBetweenSignals == 0) look_for_signals(value);
-    const Message message = encode_outcome(std::move(value), task, blobs);
-    if (task.timed) channel_.end_item();
-    send_item(message, reply);
-    rest = rest.subspan(ipc::padded(header.size));
+    if (!try_send_int(value.get(), task, reply)) {
+      const Message message = encode_outcome(std::move(value), task, blobs);
+      if (task.timed) channel_.end_item();
+      send_item(message, reply);
+    }
+    rest = rest.subspan(item->end());
   }
   reply.close_items();
 }
@@ -98,6 +97,15 @@ void Executor::send_item(const Message& message, Reply& reply) {
   if (!reply.items().add(failure.status, failure.format, failure.bytes)) {
     reply.items().add_untold_failure();
   }
+}
+
+bool Executor::try_send_int(PyObject* value, const Task& task, Reply& reply) {
+  if (value == nullptr || !is_small_int(value)) return false;
+  std::byte* const at = reply.items().try_begin_short(kMaxIntBytes);
+  if (at == nullptr) return false;
+  if (task.timed) channel_.end_item();
+  reply.items().complete_short(put_small_int(at, value));
+  return true;
 }
 
 PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {

@@ -61,6 +61,8 @@ class Executor final : public TaskRunner {
   void run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
   void send(const Message& message, Reply& reply);
   void send_item(const Message& message, Reply& reply);
+  // A small int goes straight to where it will be read. False: it is none, or has no room there.
+  [[nodiscard]] bool try_send_int(PyObject* value, const Task& task, Reply& reply);
 
   [[nodiscard]] PyObject* make_ready(const Task& task, const ReceivedBlobs& blobs);
   // decode and execute; none: an exception is set. Drops the arguments.

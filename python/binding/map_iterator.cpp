@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "python/binding/map_iterator.hpp"
 
+#include "ipc/item.hpp"
 #include "python/binding/outcome.hpp"
 #include "python/binding/output.hpp"
 #include "python/binding/waiting.hpp"
+#include "workers/codec.hpp"
+#include "workers/codec_int.hpp"
 
+#include <cstdint>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -28,16 +33,27 @@ class Source {
  public:
   // False: an exception is set.
   bool open(PyObject* iterables) {
+    // Its iterator would do the same, and count a reference to every item.
+    is_list_ =
+        PyTuple_GET_SIZE(iterables) == 1 && PyList_CheckExact(PyTuple_GET_ITEM(iterables, 0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(iterables); ++i) {
-      iterators_.push_back(PyObject_GetIter(PyTuple_GET_ITEM(iterables, i)));
+      PyObject* iterable = PyTuple_GET_ITEM(iterables, i);
+      iterators_.push_back(is_list_ ? Py_NewRef(iterable) : PyObject_GetIter(iterable));
       if (iterators_.back() == nullptr) return false;
     }
     items_.resize(iterators_.size());
     return true;
   }
 
-  // The arguments of the next call, until release(). False: the end, or an exception is set.
+  // The arguments of the next call, until release() or until Python runs. False: the end, or an
+  // exception is set.
   bool next() {
+    if (is_list_) {
+      PyObject* list = iterators_[0];
+      if (position_ >= PyList_GET_SIZE(list)) return false;
+      items_[0] = PyList_GET_ITEM(list, position_++);
+      return true;
+    }
     for (filled_ = 0; filled_ < iterators_.size(); ++filled_) {
       PyObject* item = PyIter_Next(iterators_[filled_]);
       if (item == nullptr) {
@@ -59,6 +75,7 @@ class Source {
   void close() {
     std::vector<PyObject*> iterators;
     iterators.swap(iterators_);
+    is_list_ = false;
     for (PyObject* iterator : iterators) Py_XDECREF(iterator);
   }
 
@@ -69,8 +86,10 @@ class Source {
 
  private:
   std::vector<PyObject*> iterators_;
-  std::vector<PyObject*> items_;
+  std::vector<PyObject*> items_;  // references, but for those of a list
   std::size_t filled_ = 0;
+  bool is_list_ = false;
+  Py_ssize_t position_ = 0;  // in the list
 };
 
 // What is not Python's of the iterator.
@@ -85,7 +104,7 @@ struct Progress {
   std::uint64_t deadline_ns = ipc::kForever;
   // the segment that is being read
   Segment* segment = nullptr;
-  std::size_t offset = 0;  // of the next item in its results
+  std::span<const std::byte> rest;  // of its items, if it has returned
   std::uint32_t remaining = 0;
 };
 
@@ -93,6 +112,8 @@ struct MapIteratorObject {
   PyObject_HEAD runtime::Supervisor* supervisor;
   runtime::MapJob* job;
   Progress* progress;
+  PyObject* module;          // so that `state` lasts as long as this
+  ModuleState* state;        // to find it anew would cost as much as the item
   std::uint32_t generation;  // see is_ours()
 };
 
@@ -113,6 +134,73 @@ bool admit(MapIteratorObject* self, workers::ByteBuffer& lot, std::uint64_t& cou
   return true;
 }
 
+// One small int, in place: what maps are made of most. False: no memory.
+bool put_int_item(PyObject* number, workers::ByteBuffer& lot) {
+  if (!lot.reserve(ipc::kShortHead + workers::kOneArgumentCounts + workers::kMaxIntBytes)) {
+    return false;
+  }
+  std::byte* const head = lot.data() + lot.size();
+  std::byte* const at = head + ipc::kShortHead;
+  const std::byte* const end = workers::put_small_int(workers::put_one_argument_counts(at), number);
+  *head = static_cast<std::byte>(end - at);
+  lot.set_size(static_cast<std::size_t>(end - lot.data()));
+  return true;
+}
+
+// Puts a head before the bytes from `start` on, for which there is room for a short one.
+bool put_head(workers::ByteBuffer& lot, std::size_t start) {
+  const std::size_t size = lot.size() - start - ipc::kShortHead;
+  const std::size_t head = ipc::item_head(size, ipc::Format::tagged, ipc::Status::returned);
+  if (lot.extend(head - ipc::kShortHead) == nullptr) {
+    PyErr_NoMemory();
+    return false;
+  }
+  std::byte* const at = lot.data() + start;
+  if (head != ipc::kShortHead) std::memmove(at + head, at + ipc::kShortHead, size);
+  ipc::put_item_head(at, size, ipc::Format::tagged, ipc::Status::returned);
+  return true;
+}
+
+bool put_pickled(ModuleState& state, const Source& source, workers::ByteBuffer& lot) {
+  const std::size_t start = lot.size();
+  if (lot.extend(ipc::kLongHead) == nullptr) {
+    PyErr_NoMemory();
+    return false;
+  }
+  if (!pickle_arguments(state, source.items(), source.size(), nullptr, lot)) return false;
+  const std::size_t size = lot.size() - start - ipc::kLongHead;
+  if (size > UINT32_MAX) {
+    PyErr_NoMemory();
+    return false;
+  }
+  ipc::put_item_head(lot.data() + start, size, ipc::Format::pickle, ipc::Status::returned);
+  return true;
+}
+
+// Appends the call whose arguments the source has. False: an exception is set, that of pickling.
+bool put_item(ModuleState& state, const Source& source, workers::ByteBuffer& lot) {
+  if (source.size() == 1 && workers::is_small_int(source.items()[0]) &&
+      put_int_item(source.items()[0], lot)) {
+    return true;
+  }
+  const std::size_t start = lot.size();
+  bool done = lot.extend(ipc::kShortHead) != nullptr;
+  if (!done) {
+    PyErr_NoMemory();
+    return false;
+  }
+  switch (workers::encode_call(source.items(), source.size(), nullptr, lot)) {
+    case workers::Encoded::ok: done = put_head(lot, start); break;
+    case workers::Encoded::error: done = false; break;
+    case workers::Encoded::unsupported:
+      lot.set_size(start);
+      done = put_pickled(state, source, lot);
+      break;
+  }
+  if (!done) lot.set_size(start);
+  return done;
+}
+
 // Takes up to `limit` items out of the source and hands them on. False: an exception is set.
 bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
   Progress& progress = *self->progress;
@@ -126,27 +214,12 @@ bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
       if (PyErr_Occurred()) return false;
       break;
     }
-    const std::size_t start = lot.size();
-    ipc::ItemHeader header{};
-    bool encoded = lot.append(&header, sizeof header);
-    if (!encoded) PyErr_NoMemory();
-    encoded = encoded && encode_arguments(state, progress.source.items(), progress.source.size(),
-                                          nullptr, lot, header.format);
+    const bool encoded = put_item(state, progress.source, lot);
     progress.source.release();
     if (!encoded) {
-      lot.set_size(start);
       progress.refused.emplace(progress.taken++, PyErr_GetRaisedException());
       continue;
     }
-    const std::size_t size = lot.size() - start - sizeof header;
-    const std::size_t padding = ipc::padded(size) - size;
-    if (size >= ipc::kNextBlock || lot.extend(padding) == nullptr) {
-      PyErr_NoMemory();
-      return false;
-    }
-    header.size = static_cast<std::uint32_t>(size);
-    header.status = ipc::Status::returned;
-    std::memcpy(lot.data() + start, &header, sizeof header);
     ++progress.taken;
     ++count;
     if (lot.size() >= lot_bytes) {
@@ -162,31 +235,44 @@ PyObject* raise(Ref exception) {
   return nullptr;
 }
 
-// The next item of the segment that is being read.
-PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
+void took_item(MapIteratorObject* self) {
   Progress& progress = *self->progress;
-  Segment& segment = *progress.segment;
-  Decoded decoded;
-  if (segment.ending == Ending::returned) {
-    ipc::ItemHeader header;
-    std::memcpy(&header, segment.heap.data + progress.offset, sizeof header);
-    const std::span<const std::byte> bytes(segment.heap.data + progress.offset + sizeof header,
-                                           header.size);
-    progress.offset += sizeof header + ipc::padded(header.size);
-    if (header.status == ipc::Status::returned) {
-      decoded = decode_returned(state, header.format, bytes);
-    } else {
-      decoded.exception =
-          with_attempts(decode_failure(header.format, bytes), segment, progress.yielded);
-    }
-  } else {
-    decoded = decode_outcome(state, *self->supervisor, segment, progress.yielded);
-  }
   ++progress.yielded;
   if (--progress.remaining == 0) {
     progress.segment = nullptr;
     self->supervisor->consume_segment(*self->job);
   }
+}
+
+Decoded decode_item(MapIteratorObject* self, const ipc::Item& item,
+                    std::span<const std::byte> bytes) {
+  if (item.status == ipc::Status::returned) {
+    return decode_returned(*self->state, item.format, bytes);
+  }
+  Ref exception = decode_failure(item.format, bytes);
+  const Progress& progress = *self->progress;
+  return {{}, with_attempts(std::move(exception), *progress.segment, progress.yielded)};
+}
+
+// The next item of the segment that is being read.
+PyObject* take_item(MapIteratorObject* self) {
+  Progress& progress = *self->progress;
+  Decoded decoded;
+  if (progress.segment->ending == Ending::returned) {
+    const ipc::Item item = *ipc::read_item(progress.rest);  // the supervisor has counted them
+    const std::span<const std::byte> bytes = progress.rest.subspan(item.head, item.size);
+    progress.rest = progress.rest.subspan(item.end());
+    if (item.head == ipc::kShortHead) {
+      if (const std::optional<long> number = workers::read_int(bytes)) {
+        took_item(self);
+        return PyLong_FromLong(*number);
+      }
+    }
+    decoded = decode_item(self, item, bytes);
+  } else {
+    decoded = decode_outcome(*self->state, *self->supervisor, *progress.segment, progress.yielded);
+  }
+  took_item(self);
   if (decoded.is_value()) return decoded.value.release();
   return raise(std::move(decoded.exception));
 }
@@ -194,15 +280,14 @@ PyObject* take_item(ModuleState& state, MapIteratorObject* self) {
 PyObject* next(PyObject* object) {
   MapIteratorObject* self = cast(object);
   if (self->job == nullptr) return nullptr;  // closed
-  ModuleState* state = state_of(Py_TYPE(object));
-  if (!check_ours(state, self->generation)) return nullptr;
+  if (!check_ours(self->state, self->generation)) return nullptr;
   Progress& progress = *self->progress;
   if (progress.segment != nullptr && progress.refused.empty() && progress.buffersize == 0) {
-    return take_item(*state, self);
+    return take_item(self);
   }
   if (progress.buffersize != 0 && !progress.source_ended) {
     const std::uint64_t ahead = progress.taken - progress.yielded;
-    if (ahead < progress.buffersize && !feed(*state, self, progress.buffersize - ahead)) {
+    if (ahead < progress.buffersize && !feed(*self->state, self, progress.buffersize - ahead)) {
       return nullptr;
     }
   }
@@ -231,29 +316,30 @@ PyObject* next(PyObject* object) {
       return next(object);  // who was shown it has asked for the results, too
     }
     progress.segment = segment;
-    progress.offset = 0;
     progress.remaining = segment->count;
+    if (segment->ending == Ending::returned) {
+      progress.rest = {segment->heap.data, segment->heap.size};
+    }
   }
-  return take_item(*state, self);
+  return take_item(self);
 }
 
-void close_job(MapIteratorObject* self, const ModuleState* state) {
+void close_job(MapIteratorObject* self) {
   runtime::MapJob* job = self->job;
   self->job = nullptr;
-  if (job != nullptr && is_ours(state, self->generation)) self->supervisor->close_map(*job);
+  if (job != nullptr && is_ours(self->state, self->generation)) self->supervisor->close_map(*job);
 }
 
 PyObject* close(PyObject* object, PyObject*) {
   MapIteratorObject* self = cast(object);
-  const ModuleState* state = state_of(Py_TYPE(object));
-  if (state == nullptr) return nullptr;
-  close_job(self, state);
+  close_job(self);
   self->progress->source.close();
   Py_RETURN_NONE;
 }
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
+  Py_VISIT(cast(object)->module);
   const Progress* progress = cast(object)->progress;
   return progress != nullptr ? progress->source.traverse(visit, arg) : 0;
 }
@@ -267,16 +353,16 @@ void dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   PyTypeObject* type = Py_TYPE(object);
   MapIteratorObject* self = cast(object);
-  const ModuleState* state = state_of(type);
-  close_job(self, state);
+  close_job(self);
   if (self->progress != nullptr) {
     self->progress->source.close();
     for (const auto& refused : self->progress->refused) Py_DECREF(refused.second);
     delete self->progress;
   }
-  if (self->supervisor != nullptr && is_ours(state, self->generation)) {
+  if (self->supervisor != nullptr && is_ours(self->state, self->generation)) {
     self->supervisor->release();
   }
+  Py_DECREF(self->module);
   type->tp_free(object);
   Py_DECREF(type);
 }
@@ -314,6 +400,8 @@ PyObject* make_map_iterator(ModuleState& state, PoolObject& pool, const runtime:
   pool.supervisor->retain();
   self->supervisor = pool.supervisor;
   self->job = nullptr;
+  self->module = Py_NewRef(PyType_GetModule(state.map_iterator_type));
+  self->state = &state;
   self->generation = state.generation;
   self->progress = new (std::nothrow) Progress;
   PyObject_GC_Track(owner.get());

@@ -144,9 +144,8 @@ PyObject* package_function(const char* module, const char* name) {
   return imported ? PyObject_GetAttrString(imported.get(), name) : nullptr;
 }
 
-bool check_ours(const ModuleState* state, std::uint32_t generation) {
+bool raise_not_ours(const ModuleState* state) {
   if (state == nullptr) return false;
-  if (is_ours(state, generation)) return true;
   PyErr_SetString(PyExc_RuntimeError,
                   "this pool belongs to the parent process: it is closed in a child of fork(). "
                   "Make a Pool of the child's own.");

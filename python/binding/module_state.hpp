@@ -45,8 +45,11 @@ inline bool is_ours(const ModuleState* state, std::uint32_t generation) {
   return state != nullptr && state->generation == generation;
 }
 
-// The same; raises and returns false if it is not.
-bool check_ours(const ModuleState* state, std::uint32_t generation);
+// Raises what is_ours() found, if nothing is raised already; returns false.
+bool raise_not_ours(const ModuleState* state);
+inline bool check_ours(const ModuleState* state, std::uint32_t generation) {
+  return is_ours(state, generation) || raise_not_ours(state);
+}
 
 // Warns of what the runtime has to tell the user. False: the warning was made an exception.
 bool give_notes(const ModuleState& state);

@@ -473,10 +473,11 @@ bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
     case workers::Encoded::unsupported: break;
   }
   format = ipc::Format::pickle;
-  if (state.dump_arguments == nullptr) {
-    state.dump_arguments = package_function("_pickling", "dump_arguments");
-    if (state.dump_arguments == nullptr) return false;
-  }
+  return pickle_arguments(state, args, positional, keyword_names, out);
+}
+
+bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
+                      PyObject* keyword_names, workers::ByteBuffer& out) {
   const Ref tuple = Ref::steal(PyTuple_New(static_cast<Py_ssize_t>(positional)));
   if (!tuple) return false;
   for (std::size_t i = 0; i < positional; ++i) {
@@ -493,6 +494,10 @@ bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
         return false;
       }
     }
+  }
+  if (state.dump_arguments == nullptr) {
+    state.dump_arguments = package_function("_pickling", "dump_arguments");
+    if (state.dump_arguments == nullptr) return false;
   }
   const Ref pickled = Ref::steal(
       PyObject_CallFunctionObjArgs(state.dump_arguments, tuple.get(), named.get(), nullptr));

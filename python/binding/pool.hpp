@@ -59,4 +59,8 @@ bool refresh_context(const ModuleState& state, PoolObject& pool);
 bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
                       PyObject* keyword_names, workers::ByteBuffer& out, ipc::Format& format);
 
+// The same for what is not plain. Holds the arguments before it runs any Python.
+bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
+                      PyObject* keyword_names, workers::ByteBuffer& out);
+
 }  // namespace owngil::binding

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,21 @@ def test_items_of_every_plain_kind_come_back(pool: owngil.Pool, kind: type) -> N
         dict: lambda n: {"n": n, "even": n % 2 == 0},
     }
     items = [make[kind](number) for number in range(10_000)]
+    assert list(pool.map(tasks.echo, items)) == items
+
+
+def test_ints_come_back_as_they_were(pool: owngil.Pool) -> None:
+    bits = [0, 1, 7, 8, 15, 29, 30, 31, 32, 60, 61, 62, 63, 64, 65, 200]
+    items = [sign * (1 << n) + near for n in bits for sign in (1, -1) for near in (-1, 0, 1)]
+    items += [True, False, signal.SIGTERM]
+    results = list(pool.map(tasks.echo, items))
+    assert results == items
+    assert list(map(type, results)) == list(map(type, items))
+
+
+@pytest.mark.parametrize("make", [str, bytes, list])
+def test_items_of_any_length_come_back(pool: owngil.Pool, make: Any) -> None:
+    items = [make(b"x" * size) if make is bytes else make("x" * size) for size in range(300)]
     assert list(pool.map(tasks.echo, items)) == items
 
 
@@ -169,6 +185,18 @@ def test_dropping_the_iterator_cancels_what_has_not_begun(
         blocker.result()
     pool.shutdown()
     assert not list(tmp_path.glob("item-*"))
+
+
+def test_an_item_that_empties_the_list_while_it_is_pickled_ends_the_map(pool: owngil.Pool) -> None:
+    items: list[Any] = []
+
+    class Emptying:
+        def __reduce__(self) -> Any:
+            items.clear()
+            return int, ()
+
+    items += [1, [2], Emptying(), 4, [5]]
+    assert list(pool.map(tasks.echo, items)) == [1, [2], 0]
 
 
 def test_the_iterators_own_exception_is_the_callers(pool: owngil.Pool) -> None:

@@ -2,6 +2,8 @@
 // How a map is cut into segments, and what it keeps.
 #include "runtime/map_job.hpp"
 
+#include "ipc/item.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -23,18 +25,17 @@ class MapJobTest : public testing::Test {
   // Adds items of one number each.
   void add(std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) {
-      const ipc::ItemHeader header{8, ipc::Format::tagged, ipc::Status::returned, 0};
       const std::uint64_t number = job_.added++;
-      std::byte* item = job_.items.extend(sizeof header + sizeof number);
-      std::memcpy(item, &header, sizeof header);
-      std::memcpy(item + sizeof header, &number, sizeof number);
+      std::byte* item = job_.items.extend(ipc::kShortHead + sizeof number);
+      item = ipc::put_item_head(item, sizeof number, ipc::Format::tagged, ipc::Status::returned);
+      std::memcpy(item, &number, sizeof number);
     }
   }
 
   std::vector<std::uint64_t> numbers(const Segment& segment) const {
     std::vector<std::uint64_t> numbers;
     for (std::size_t at = segment.begin; at != segment.end; at = skip_items(job_, at, 1)) {
-      std::memcpy(&numbers.emplace_back(), job_.items.data() + at + sizeof(ipc::ItemHeader), 8);
+      std::memcpy(&numbers.emplace_back(), job_.items.data() + at + ipc::kShortHead, 8);
     }
     return numbers;
   }

@@ -9,6 +9,7 @@
 
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
+#include "ipc/item.hpp"
 #include "ipc/stack_signal.hpp"
 #include "runtime/supervisor.hpp"
 #include "workers/worker_loop.hpp"
@@ -34,6 +35,7 @@
 namespace owngil::runtime {
 
 inline constexpr std::size_t kTestArena = std::size_t{1} << 22;
+inline constexpr std::size_t kScribbledBytes = 256;
 
 struct Killed {};
 
@@ -110,6 +112,8 @@ class PlayedWorkers {
 
   // What the first worker answers instead of the truth.
   std::function<void(ipc::ResultSlot&)> lie;
+  // What it writes into the one block of its answer to a chunk.
+  std::function<void(std::span<std::byte>, std::uint64_t offset)> scribble;
 
  private:
   class Play final : public Launcher {
@@ -142,14 +146,13 @@ class PlayedWorkers {
         return;
       }
       if (!reply.items().open(task.count)) return;
-      std::size_t offset = 0;
+      std::span<const std::byte> rest = task.payload;
       for (std::uint32_t i = 0; i < task.count; ++i) {
         if (end_.is_stop_ordered_after_item(task.id)) break;
         if (task.timed) end_.begin_item(ipc::now_ns());
-        ipc::ItemHeader header;
-        std::memcpy(&header, task.payload.data() + offset, sizeof header);
-        const auto bytes = task.payload.subspan(offset + sizeof header, header.size);
-        offset += sizeof header + ipc::padded(header.size);
+        const ipc::Item item = ipc::read_item(rest).value();
+        const auto bytes = rest.subspan(item.head, item.size);
+        rest = rest.subspan(item.end());
         obey(bytes);
         if (task.timed) end_.end_item();
         static_cast<void>(
@@ -247,8 +250,8 @@ class PlayedWorkers {
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
     Runner runner(*this, key, end);
     workers::WorkerLoop loop(end, arguments, results, runner);
-    if (lie && key == 1) {
-      tell_lies(end);
+    if ((lie || scribble) && key == 1) {
+      tell_lies(end, results);
       return;
     }
     try {
@@ -258,7 +261,7 @@ class PlayedWorkers {
   }
 
   // A worker that breaks the protocol: it answers each task with what `lie` makes of the answer.
-  void tell_lies(ipc::WorkerEnd& end) {
+  void tell_lies(ipc::WorkerEnd& end, ipc::Arena& results) {
     end.set_state(ipc::WorkerState::ready, 1);
     while (const ipc::TaskSlot* slot = wait_for_task(end)) {
       if (slot->kind == ipc::TaskKind::stop) return;
@@ -274,11 +277,20 @@ class PlayedWorkers {
         result.format = ipc::Format::tagged;
         result.where = ipc::Where::inline_bytes;
         result.size = 0;
-        lie(result);
+        if (scribble) scribble_chain(result, results);
+        if (lie) lie(result);
         end.publish_result();
       }
       end.pop_task();
     }
+  }
+
+  void scribble_chain(ipc::ResultSlot& result, ipc::Arena& results) {
+    const ipc::BlockRef block = results.allocate(kScribbledBytes).value();
+    scribble({results.at(block.offset), block.size}, block.offset);
+    result.status = ipc::Status::chunk;
+    result.where = ipc::Where::block;
+    result.block = block;
   }
 
   const ipc::TaskSlot* wait_for_task(ipc::WorkerEnd& end) {

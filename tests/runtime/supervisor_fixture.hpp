@@ -4,6 +4,7 @@
 
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
+#include "ipc/item.hpp"
 #include "tests/runtime/played_workers.hpp"
 
 #include <gtest/gtest.h>
@@ -69,12 +70,11 @@ class SupervisorTest : public testing::Test {
   static std::vector<std::byte> encoded(const std::vector<std::string>& items) {
     std::vector<std::byte> bytes;
     for (const std::string& item : items) {
-      const ipc::ItemHeader header{static_cast<std::uint32_t>(item.size()), ipc::Format::tagged,
-                                   ipc::Status::returned, 0};
-      const auto* start = reinterpret_cast<const std::byte*>(&header);
-      bytes.insert(bytes.end(), start, start + sizeof header);
+      std::byte head[ipc::kLongHead];
+      const std::byte* const end =
+          ipc::put_item_head(head, item.size(), ipc::Format::tagged, ipc::Status::returned);
+      bytes.insert(bytes.end(), static_cast<const std::byte*>(head), end);
       bytes.insert(bytes.end(), bytes_of(item).begin(), bytes_of(item).end());
-      bytes.resize((bytes.size() + 7) / 8 * 8);
     }
     return bytes;
   }
@@ -97,12 +97,11 @@ class SupervisorTest : public testing::Test {
           results.emplace_back(word_for(segment->ending));
           continue;
         }
-        ipc::ItemHeader header;
-        std::memcpy(&header, segment->heap.data + offset, sizeof header);
-        results.emplace_back(
-            reinterpret_cast<const char*>(segment->heap.data + offset + sizeof header),
-            header.size);
-        offset += sizeof header + ipc::padded(header.size);
+        const std::span<const std::byte> rest(segment->heap.data + offset,
+                                              segment->heap.size - offset);
+        const ipc::Item item = ipc::read_item(rest).value();
+        results.emplace_back(reinterpret_cast<const char*>(rest.data() + item.head), item.size);
+        offset += item.end();
       }
       supervisor_->consume_segment(job);
     }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <string>
@@ -185,16 +186,8 @@ TEST_F(SupervisorTest, LosesOnlyTheItemAtWhichAWorkerDied) {
 TEST_F(SupervisorTest, ForgetsAMapThatIsClosedWhileItRuns) {
   open(2);
   MapJob& job = *supervisor_->open_map(function_, 0, 1);
-  std::vector<std::byte> bytes;
-  for (int i = 0; i < 50; ++i) {
-    const ipc::ItemHeader header{4, ipc::Format::tagged, ipc::Status::returned, 0};
-    const auto* start = reinterpret_cast<const std::byte*>(&header);
-    bytes.insert(bytes.end(), start, start + sizeof header);
-    const auto item = bytes_of("hold\0\0\0\0");
-    bytes.insert(bytes.end(), item.begin(), item.end());
-    bytes.resize((bytes.size() + 7) / 8 * 8);
-  }
-  ASSERT_EQ(supervisor_->add_items(job, bytes, 50), Admission::admitted);
+  const std::vector<std::string> items(50, "hold");
+  ASSERT_EQ(supervisor_->add_items(job, encoded(items), items.size()), Admission::admitted);
   supervisor_->close_map(job);
   world_.open();
   EXPECT_EQ(ending(submit("echo")), Ending::returned);
@@ -291,6 +284,72 @@ INSTANTIATE_TEST_SUITE_P(
                       slot.where = static_cast<ipc::Where>(9);
                       slot.block = {0, 64};
                     }));
+
+// --- the same for the items of a map
+
+std::byte marked(ipc::ItemMark mark) { return static_cast<std::byte>(mark); }
+
+void point_to(std::span<std::byte> block, ipc::BlockRef next) {
+  const ipc::ChainHeader header{next};
+  std::memcpy(block.data(), &header, sizeof header);
+}
+
+class ScribblingWorkers
+    : public SupervisorTest,
+      public testing::WithParamInterface<void (*)(std::span<std::byte>, std::uint64_t)> {};
+
+TEST_P(ScribblingWorkers, AreKilledAndFailOnlyTheItemThatTheyHadBegun) {
+  world_.scribble = GetParam();
+  open(1);
+  std::vector<std::string> expected(200, "echo");
+  const std::vector<std::string> items = expected;
+  expected[0] = "died";
+  EXPECT_EQ(run_map(items, 200), expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nonsense, ScribblingWorkers,
+                         testing::Values(
+                             // fewer items than there should be
+                             [](std::span<std::byte> block, std::uint64_t) {
+                               std::ranges::fill(block, std::byte{2});
+                             },
+                             // an item that reaches beyond the block, in either form
+                             [](std::span<std::byte> block, std::uint64_t) {
+                               std::ranges::fill(block, marked(ipc::ItemMark::longest_short));
+                             },
+                             [](std::span<std::byte> block, std::uint64_t) {
+                               std::ranges::fill(block, marked(ipc::ItemMark::header));
+                             },
+                             // a chain that goes on nowhere, outside the arena, in itself
+                             [](std::span<std::byte> block, std::uint64_t) {
+                               std::ranges::fill(block, marked(ipc::ItemMark::next_block));
+                               point_to(block, {0, 0});
+                             },
+                             [](std::span<std::byte> block, std::uint64_t) {
+                               std::ranges::fill(block, marked(ipc::ItemMark::next_block));
+                               point_to(block, {~std::uint64_t{0}, 64});
+                             },
+                             [](std::span<std::byte> block, std::uint64_t offset) {
+                               std::ranges::fill(block, marked(ipc::ItemMark::next_block));
+                               point_to(block, {offset, kScribbledBytes});
+                             }));
+
+class RandomScribbles : public SupervisorTest, public testing::WithParamInterface<unsigned> {};
+
+TEST_P(RandomScribbles, AreTakenForItemsOrKillTheirWorker) {
+  std::mt19937 random(GetParam());
+  world_.scribble = [&random](std::span<std::byte> block, std::uint64_t offset) {
+    for (std::byte& byte : block) byte = static_cast<std::byte>(random() % 8 == 0 ? random() : 0);
+    block[random() % block.size()] = marked(ipc::ItemMark::next_block);
+    if (random() % 2 == 0) point_to(block, {offset + random() % 256, random() % 256});
+  };
+  open(1);
+  const std::vector<std::string> items(40, "echo");
+  EXPECT_EQ(run_map(items, 40).size(), items.size());
+  EXPECT_EQ(run_map(items, 3).size(), items.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomScribbles, testing::Range(0U, 40U));
 
 }  // namespace
 }  // namespace owngil::runtime

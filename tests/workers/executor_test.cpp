@@ -2,6 +2,7 @@
 // The executor in an embedded interpreter, with a stand-in for owngil._worker.
 #include "workers/executor.hpp"
 
+#include "ipc/item.hpp"
 #include "tests/workers/loop_world.hpp"
 #include "workers/codec.hpp"
 
@@ -115,12 +116,10 @@ class ExecutorTest : public testing::Test {
             static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))};
   }
   static std::string item(const std::string& payload) {
-    const ipc::ItemHeader header{static_cast<std::uint32_t>(payload.size()), Format::tagged,
-                                 Status::returned, 0};
-    std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
-    bytes += payload;
-    bytes.resize(sizeof header + ipc::padded(payload.size()));
-    return bytes;
+    std::byte head[ipc::kLongHead];
+    const std::byte* const end =
+        ipc::put_item_head(head, payload.size(), Format::tagged, Status::returned);
+    return text_of(std::span(static_cast<const std::byte*>(head), end)) + payload;
   }
 
   void define(std::uint32_t number, const std::string& text) {

@@ -8,6 +8,7 @@
 
 #include "ipc/arena.hpp"
 #include "ipc/channel.hpp"
+#include "ipc/item.hpp"
 #include "ipc/mapping.hpp"
 #include "ipc/memfd.hpp"
 #include "workers/worker_loop.hpp"
@@ -147,12 +148,11 @@ class LoopWorld {
           ++chain.blocks;
           return chain;
         }
-        ipc::ItemHeader item;
-        std::memcpy(&item, bytes.subspan(at, sizeof item).data(), sizeof item);
-        if (item.size == ipc::kNextBlock) break;
-        at += sizeof item;
-        chain.items.push_back({item.status, item.format, text_of(bytes.subspan(at, item.size))});
-        at += ipc::padded(item.size);
+        if (ipc::is_marked(bytes[at], ipc::ItemMark::next_block)) break;
+        const ipc::Item item = ipc::read_item(bytes.subspan(at)).value();
+        chain.items.push_back(
+            {item.status, item.format, text_of(bytes.subspan(at + item.head, item.size))});
+        at += item.end();
       }
       block = header.next;
     }

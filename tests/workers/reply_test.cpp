@@ -98,7 +98,7 @@ TEST_F(ReplyWithRoomTest, ItemsOfAnySizeGoOnInFurtherBlocks) {
   std::size_t all = 0;
   for (std::uint32_t i = 0; i != kItems; ++i) {
     size = (size * 7 + i) % (i % 100 == 0 ? 300'000 : 200);
-    all += size + sizeof(ipc::ItemHeader);
+    all += size + ipc::kLongHead;
     expected.push_back({Status::returned, Format::tagged, std::string(size, 'x')});
     ASSERT_TRUE(
         reply.items().add(Status::returned, Format::tagged, bytes_of(expected.back().payload)));
