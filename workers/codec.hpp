@@ -4,7 +4,8 @@
 // Plain are None, bool, int, float, complex, str, bytes, and tuple, list, dict of them; exact
 // types only. What comes back is what pickle would have brought back: same types, same bits,
 // and strings, bytes and containers that were one object are one object again.
-// Threads: needs the GIL. Holds no state between calls; any interpreter may use it.
+// Threads: needs the GIL. Holds no state between calls but what the caller passes; any interpreter
+//   may use it.
 // Lifetime: what is returned owns itself; nothing points into the bytes.
 // Not: a fallback. What it reports as `unsupported` the caller pickles.
 // Not: a format for disks or networks. Both sides are the same build on the same machine.
@@ -13,6 +14,7 @@
 #include "workers/byte_buffer.hpp"
 #include "workers/decoded_call.hpp"
 #include "workers/python.hpp"
+#include "workers/short_strings.hpp"
 
 #include <cstddef>
 #include <span>
@@ -43,12 +45,15 @@ enum class Encoded {
                                   ByteBuffer& out) noexcept;
 
 // --- decode: any bytes are safe input, as long as they do not change meanwhile. What is
-// not a whole encoding and nothing more is a ValueError. Runs no user code.
+// not a whole encoding and nothing more is a ValueError. Runs no user code. `strings` (or nullptr)
+// is the interpreter's.
 
 // A new reference, or nullptr with an exception set.
-[[nodiscard]] PyObject* decode_value(std::span<const std::byte> bytes) noexcept;
+[[nodiscard]] PyObject* decode_value(std::span<const std::byte> bytes,
+                                     ShortStrings* strings) noexcept;
 
 // Requires: `call` is cleared. False: an exception is set and `call` is cleared.
-[[nodiscard]] bool decode_call(std::span<const std::byte> bytes, DecodedCall& call) noexcept;
+[[nodiscard]] bool decode_call(std::span<const std::byte> bytes, DecodedCall& call,
+                               ShortStrings* strings) noexcept;
 
 }  // namespace owngil::workers

@@ -14,8 +14,8 @@ namespace {
 // Reads one encoding. Every failure sets a Python exception.
 class Decoder {
  public:
-  explicit Decoder(std::span<const std::byte> bytes) noexcept
-      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()) {}
+  Decoder(std::span<const std::byte> bytes, ShortStrings* strings) noexcept
+      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()), strings_(strings) {}
 
   [[nodiscard]] PyObject* value(int depth) noexcept;
   [[nodiscard]] PyObject* name() noexcept;
@@ -43,7 +43,7 @@ class Decoder {
   [[nodiscard]] PyObject* int_text() noexcept;
   [[nodiscard]] PyObject* bytes() noexcept;
   template <typename Unit>
-  [[nodiscard]] PyObject* text() noexcept;
+  [[nodiscard]] PyObject* text(int depth) noexcept;
 
   template <typename T>
   [[nodiscard]] bool raw(T& value) noexcept {
@@ -72,6 +72,7 @@ class Decoder {
   const std::byte* const begin_;
   const std::byte* at_;
   const std::byte* const end_;
+  ShortStrings* const strings_;
   Pending pending_;
   SharedObjects shared_;
 };
@@ -163,9 +164,9 @@ PyObject* Decoder::with_tag(Tag tag, int depth, Role role) noexcept {
       return raw(real) && raw(imaginary) ? PyComplex_FromDoubles(real, imaginary) : nullptr;
     }
     case Tag::bytes: return bytes();
-    case Tag::str1: return text<Py_UCS1>();
-    case Tag::str2: return text<Py_UCS2>();
-    case Tag::str4: return text<Py_UCS4>();
+    case Tag::str1: return text<Py_UCS1>(depth);
+    case Tag::str2: return text<Py_UCS2>(depth);
+    case Tag::str4: return text<Py_UCS4>(depth);
     case Tag::tuple:
     case Tag::list:
     case Tag::dict: return container(tag, depth, role);
@@ -275,12 +276,16 @@ PyObject* Decoder::bytes() noexcept {
 
 // A str's kind follows from its largest character; any other kind is not an encoding.
 template <typename Unit>
-PyObject* Decoder::text() noexcept {
+PyObject* Decoder::text(int depth) noexcept {
   std::uint32_t size = 0;
   if (!count_of(sizeof(Unit), size)) return nullptr;
   const std::byte* const data = at_;
   at_ += size * sizeof(Unit);
   if constexpr (sizeof(Unit) == 1) {
+    // One that stands alone is rather each time another.
+    if (depth != 0 && strings_ != nullptr && size <= ShortStrings::kLongest) {
+      return strings_->get({data, size});
+    }
     return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, data, size);
   } else {
     Unit seen = 0;
@@ -361,23 +366,24 @@ bool get_call(Decoder& decoder, DecodedCall& call) noexcept {
 
 }  // namespace
 
-PyObject* decode_value(std::span<const std::byte> bytes) noexcept {
+PyObject* decode_value(std::span<const std::byte> bytes, ShortStrings* strings) noexcept {
   if (const std::optional<long> number = read_int(bytes)) return PyLong_FromLong(*number);
   if (is_too_long(bytes)) return nullptr;
-  Decoder decoder(bytes);
+  Decoder decoder(bytes, strings);
   Ref made = Ref::steal(decoder.value(0));
   if (made && !decoder.at_end()) return Decoder::bad("bytes after the end");
   return made.release();
 }
 
-bool decode_call(std::span<const std::byte> bytes, DecodedCall& call) noexcept {
+bool decode_call(std::span<const std::byte> bytes, DecodedCall& call,
+                 ShortStrings* strings) noexcept {
   if (has_one_argument(bytes)) {
     if (const std::optional<long> number = read_int(bytes.subspan(kOneArgumentCounts))) {
       return get_only_argument(PyLong_FromLong(*number), call);
     }
   }
   if (is_too_long(bytes)) return false;
-  Decoder decoder(bytes);
+  Decoder decoder(bytes, strings);
   if (get_call(decoder, call)) return true;
   call.clear();
   return false;

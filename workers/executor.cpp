@@ -148,7 +148,7 @@ bool Executor::is_worth_retrying(const Task& task, const ReceivedBlobs& blobs) {
 }
 
 bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
-  if (format == ipc::Format::tagged) return decode_call(payload, call_);
+  if (format == ipc::Format::tagged) return decode_call(payload, call_, &strings_);
   if (format == ipc::Format::none) return true;  // a call without arguments
   const Ref pair = module_.load_call(payload);
   if (!pair) return false;

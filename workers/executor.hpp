@@ -7,7 +7,8 @@
 // Not: a judge of exceptions. Whatever a task raises, SystemExit and KeyboardInterrupt
 //   included, is that task's failure, as in the standard pool.
 // Invariants:
-//   E1  Nothing of a task is referred to any more when its reply is committed.
+//   E1  Nothing of a task is referred to any more when its reply is committed, but a few short
+//       strings.
 //   E2  No exception is set between tasks.
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "workers/interruption.hpp"
 #include "workers/loaded_functions.hpp"
 #include "workers/python.hpp"
+#include "workers/short_strings.hpp"
 #include "workers/worker_loop.hpp"
 #include "workers/worker_module.hpp"
 
@@ -83,6 +85,7 @@ class Executor final : public TaskRunner {
   ipc::WorkerEnd& channel_;
   InterpreterState& state_;
   Interruption interruption_;
+  ShortStrings strings_;
   DecodedCall call_;
   ByteBuffer buffer_;
   bool printed_ = false;             // what it ran last

@@ -2,6 +2,7 @@
 #include "workers/identity_memo.hpp"
 
 #include <cstdlib>
+#include <span>
 
 namespace owngil::workers {
 
@@ -10,17 +11,12 @@ IdentityMemo::Entry& IdentityMemo::find(const void* object) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(object);
   std::size_t at = static_cast<std::size_t>(((address >> 4) * 0x9E37'79B9'7F4A'7C15ULL) >> 40);
   for (;; ++at) {
-    Entry& entry = entries_[at & mask_];
+    Entry& entry = table_[at & mask_];
     if (entry.object == object || entry.object == nullptr) return entry;
   }
 }
 
-IdentityMemo::Met IdentityMemo::meet(const void* object, std::uint32_t& place) noexcept {
-  if (entries_ == nullptr) {
-    entries_ = inline_.data();
-    mask_ = kInlineEntries - 1;
-    for (Entry& entry : inline_) entry.object = nullptr;
-  }
+IdentityMemo::Met IdentityMemo::meet_in_table(const void* object, std::uint32_t& place) noexcept {
   Entry* entry = &find(object);
   if (entry->object != nullptr) {
     place = entry->place;
@@ -36,17 +32,18 @@ IdentityMemo::Met IdentityMemo::meet(const void* object, std::uint32_t& place) n
 }
 
 bool IdentityMemo::grow() noexcept {
-  const std::size_t old_size = mask_ + 1;
-  auto* const grown = static_cast<Entry*>(std::calloc(old_size * 4, sizeof(Entry)));
+  Entry* const old = table_;
+  const std::span<const Entry> entries =
+      old != nullptr ? std::span<const Entry>(old, mask_ + 1) : std::span<const Entry>(few_);
+  const std::size_t size = old != nullptr ? entries.size() * 4 : kFirstTable;
+  auto* const grown = static_cast<Entry*>(std::calloc(size, sizeof(Entry)));
   if (grown == nullptr) return false;
-  const Entry* const old = entries_;
-  entries_ = grown;
-  mask_ = old_size * 4 - 1;
-  for (std::size_t i = 0; i != old_size; ++i) {
-    if (old[i].object != nullptr) find(old[i].object) = old[i];
+  table_ = grown;
+  mask_ = size - 1;
+  for (const Entry& entry : entries) {
+    if (entry.object != nullptr) find(entry.object) = entry;
   }
-  std::free(heap_);
-  heap_ = grown;
+  std::free(old);
   return true;
 }
 

@@ -9,7 +9,9 @@
 #include "python/binding/output.hpp"
 #include "workers/process_methods.hpp"
 
+#include <new>
 #include <string>
+#include <utility>
 
 namespace owngil::binding {
 
@@ -70,6 +72,7 @@ PyMethodDef methods[] = {
 int execute(PyObject* module) {
   ModuleState* state = state_of_module(module);
   *state = ModuleState{};
+  state->strings = new (std::nothrow) workers::ShortStrings;  // it can do without
   return workers::add_process_methods(module) && add_output_methods(module) &&
                  add_future_type(module, *state) && add_completions_type(module, *state) &&
                  add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
@@ -104,6 +107,7 @@ int clear(PyObject* module) {
   Py_CLEAR(state->pickle_loads);
   Py_CLEAR(state->dump_arguments);
   Py_CLEAR(state->show_output);
+  delete std::exchange(state->strings, nullptr);
   return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/runtime.hpp"
 #include "workers/interpreter_state.hpp"
 #include "workers/python.hpp"
+#include "workers/short_strings.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -21,12 +22,13 @@ struct ModuleState {
   PyTypeObject* future_base_type;
   PyTypeObject* map_iterator_type;
   PyTypeObject* completions_type;
-  PyTypeObject* future_type;  // owngil.Future, once owngil._future has said so
-  PyObject* pickle_loads;     // _pickle.loads, once something was pickled
-  PyObject* dump_arguments;   // owngil._pickling.dump_arguments, likewise
-  PyObject* show_output;      // owngil._output.show, once a worker has printed
-  runtime::Runtime* runtime;  // made with the first pool
-  std::uint32_t generation;   // forks between the first import and this process
+  PyTypeObject* future_type;       // owngil.Future, once owngil._future has said so
+  PyObject* pickle_loads;          // _pickle.loads, once something was pickled
+  PyObject* dump_arguments;        // owngil._pickling.dump_arguments, likewise
+  PyObject* show_output;           // owngil._output.show, once a worker has printed
+  workers::ShortStrings* strings;  // for decoding
+  runtime::Runtime* runtime;       // made with the first pool
+  std::uint32_t generation;        // forks between the first import and this process
 };
 
 static_assert(offsetof(ModuleState, worker) == 0);

@@ -135,7 +135,7 @@ Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes) {
 Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes) {
   Decoded decoded;
   if (format == ipc::Format::tagged) {
-    decoded.value = Ref::steal(workers::decode_value(bytes));
+    decoded.value = Ref::steal(workers::decode_value(bytes, state.strings));
     if (!decoded.value) decoded.exception = taken_exception();
     return decoded;
   }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 import enum
 import gc
+import itertools
 import math
 import pickle
 import struct
@@ -169,6 +170,21 @@ def test_many_shared_strings_are_found_again() -> None:
     back = round_trip([names, names[::-1]])
     assert back == [names, names[::-1]]
     assert all(one is other for one, other in zip(back[0], reversed(back[1]), strict=True))
+
+
+def test_short_strings_are_never_taken_for_each_other() -> None:
+    letters = "\0a\xff"
+    texts = ["".join(some) for size in range(6) for some in itertools.product(letters, repeat=size)]
+    texts += [letter * size for letter in letters for size in range(6, 20)]
+    texts += ["x" * at + "y" + "x" * (size - at) for size in range(20) for at in range(size)]
+    for _ in range(2):
+        for text in texts:
+            assert round_trip([text, {text: 1}]) == [text, {text: 1}]
+
+
+def test_a_key_that_comes_again_is_the_same_object() -> None:
+    (one,), (other,) = round_trip({"a key": 1}), round_trip({"a key": 2})
+    assert one is other
 
 
 class Text(str):

@@ -14,6 +14,12 @@ using owngil::workers::DecodedCall;
 using owngil::workers::Encoded;
 using owngil::workers::Ref;
 
+// Never destroyed: the interpreter would be gone by then.
+owngil::workers::ShortStrings& strings() {
+  static auto& kept = *new owngil::workers::ShortStrings;
+  return kept;
+}
+
 // bytes; None: unsupported.
 PyObject* to_python(Encoded result, const ByteBuffer& buffer) {
   switch (result) {
@@ -40,7 +46,7 @@ PyObject* encode_value(PyObject*, PyObject* value) {
 
 PyObject* decode_value(PyObject*, PyObject* object) {
   std::span<const std::byte> bytes;
-  return get_bytes(object, bytes) ? owngil::workers::decode_value(bytes) : nullptr;
+  return get_bytes(object, bytes) ? owngil::workers::decode_value(bytes, &strings()) : nullptr;
 }
 
 // encode_call(*args, **kwargs), as a vectorcall
@@ -68,7 +74,7 @@ PyObject* call_with(PyObject*, PyObject* pair) {
     return nullptr;
   }
   DecodedCall call;
-  return owngil::workers::decode_call(bytes, call) ? call.call(function) : nullptr;
+  return owngil::workers::decode_call(bytes, call, &strings()) ? call.call(function) : nullptr;
 }
 
 // call_pickled_with(function, args, kwargs): the same for a call that came as a tuple and a dict

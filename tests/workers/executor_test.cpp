@@ -141,7 +141,7 @@ class ExecutorTest : public testing::Test {
     if (status == Status::raised) return "raised " + payload;
     if (format == Format::none) return "nothing";
     const Ref value = format == Format::tagged
-                          ? Ref::steal(decode_value(bytes_of(payload)))
+                          ? Ref::steal(decode_value(bytes_of(payload), nullptr))
                           : Ref::steal(PyObject_CallFunction(
                                 evaluate("_pickle.loads").get(), "y#", payload.data(),
                                 static_cast<Py_ssize_t>(payload.size())));
