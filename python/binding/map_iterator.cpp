@@ -96,6 +96,7 @@ class Source {
 struct Progress {
   Source source;
   bool source_ended = false;
+  bool executing = false;  // next() runs, or waits
   std::uint64_t buffersize = 0;
   std::uint64_t taken = 0;    // items out of the source
   std::uint64_t yielded = 0;  // results, or exceptions, given to the user
@@ -277,10 +278,7 @@ PyObject* take_item(MapIteratorObject* self) {
   return raise(std::move(decoded.exception));
 }
 
-PyObject* next(PyObject* object) {
-  MapIteratorObject* self = cast(object);
-  if (self->job == nullptr) return nullptr;  // closed
-  if (!check_ours(self->state, self->generation)) return nullptr;
+PyObject* take_next(MapIteratorObject* self) {
   Progress& progress = *self->progress;
   if (progress.segment != nullptr && progress.refused.empty() && progress.buffersize == 0) {
     return take_item(self);
@@ -307,7 +305,6 @@ PyObject* next(PyObject* object) {
         case Waited::timeout: PyErr_SetNone(PyExc_TimeoutError); return nullptr;
         case Waited::error: return nullptr;
       }
-      if (self->job == nullptr) return nullptr;  // closed by a signal's handler
       segment = self->supervisor->ready_segment(*self->job);
     }
     if (!show_output(*state, *segment)) return nullptr;
@@ -324,6 +321,24 @@ PyObject* next(PyObject* object) {
   return take_item(self);
 }
 
+// As with a generator: what next() runs may neither take from the iterator nor close it, and no
+// other thread may meanwhile. It might be the source, an item, the handler of a signal.
+bool check_idle(const MapIteratorObject* self) {
+  if (!self->progress->executing) return true;
+  PyErr_SetString(PyExc_ValueError, "map iterator already executing");
+  return false;
+}
+
+PyObject* next(PyObject* object) {
+  MapIteratorObject* self = cast(object);
+  if (self->job == nullptr) return nullptr;  // closed
+  if (!check_ours(self->state, self->generation) || !check_idle(self)) return nullptr;
+  self->progress->executing = true;
+  PyObject* item = take_next(self);
+  self->progress->executing = false;
+  return item;
+}
+
 void close_job(MapIteratorObject* self) {
   runtime::MapJob* job = self->job;
   self->job = nullptr;
@@ -332,6 +347,7 @@ void close_job(MapIteratorObject* self) {
 
 PyObject* close(PyObject* object, PyObject*) {
   MapIteratorObject* self = cast(object);
+  if (!check_idle(self)) return nullptr;
   close_job(self);
   self->progress->source.close();
   Py_RETURN_NONE;

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import meddling
 import pytest
 import tasks
 
@@ -185,6 +186,43 @@ def test_dropping_the_iterator_cancels_what_has_not_begun(
         blocker.result()
     pool.shutdown()
     assert not list(tmp_path.glob("item-*"))
+
+
+@pytest.fixture(params=[meddling.close, meddling.take])
+def meddle(request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    yield request.param
+    meddling.results = None
+
+
+def test_an_iterator_may_not_meddle_with_the_map_that_takes_from_it(
+    pool: owngil.Pool, meddle: Callable[[], None]
+) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        meddle()
+
+    meddling.results = pool.map(tasks.echo, items(), buffersize=2)
+    with pytest.raises(ValueError, match="map iterator already executing"):
+        list(meddling.results)
+
+
+def test_an_item_that_meddles_with_its_map_when_it_is_pickled_fails_alone(
+    pool: owngil.Pool, meddle: Callable[[], None]
+) -> None:
+    items = iter([0, 1, 2, meddling.WhenPickled(meddle), 4])
+    meddling.results = pool.map(tasks.echo, items, buffersize=2)
+    outcomes = tasks.outcomes(meddling.results)
+    assert "already executing" in str(outcomes.pop(3))
+    assert outcomes == [0, 1, 2, 4]
+
+
+def test_a_result_that_meddles_with_its_map_when_it_is_unpickled_fails_alone(
+    pool: owngil.Pool, meddle: Callable[[], None]
+) -> None:
+    meddling.results = pool.map(meddling.answer, range(5), [meddle] * 5, chunksize=5)
+    outcomes = tasks.outcomes(meddling.results)
+    assert "already executing" in str(outcomes.pop(3))
+    assert outcomes == [0, 1, 2, 4]
 
 
 def test_an_item_that_empties_the_list_while_it_is_pickled_ends_the_map(pool: owngil.Pool) -> None:
