@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A share of what the programs of this folder do for minutes; they print what they found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import scripts
+
+HERE = Path(__file__).parent
+
+
+def long_run(name: str, *arguments: str) -> str:
+    return scripts.run(
+        [sys.executable, HERE / f"{name}.py", *arguments], env={"PYTHONPATH": str(HERE.parent)}
+    ).out
+
+
+@pytest.mark.parametrize(("start", "kills"), [("template", 250), ("spawn", 50)])
+def test_nothing_is_lost_when_processes_are_killed_at_random(start: str, kills: int) -> None:
+    out = long_run("chaos", f"--start={start}", f"--kills={kills}")
+    assert f"{kills} kills" in out
+    assert " 0 wrong, 0 never ended, 0 begun too often or never; 0 leaked;" in out

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tasks of mixed length and size whose right answer is known without doing the work.
+
+Runs in workers (`run`) and in the user's process (`Job`), from the same numbers.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import journal
+
+_PRIME, _FACTOR, _STEP = (1 << 61) - 1, 6364136223846793005, 1442695040888963407
+_PAGE = 4096
+_MIB = 1 << 20
+
+
+class TaskError(Exception):
+    """Raised by a task that is to raise; with the answer that it would have given."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task: what it gets, and so what must come of it."""
+
+    number: int
+    steps: int = 0  # of fixed work in pure Python, about 12 a microsecond
+    sleep_s: float = 0.0
+    data: bytes = b""
+    answer_bytes: int = 0
+    raises: bool = False
+
+    def right_answer(self) -> tuple[int, int, int, bytes]:
+        """In closed form: what `run` finds step by step."""
+        power = pow(_FACTOR, self.steps, _PRIME)
+        series = (power - 1) * pow(_FACTOR - 1, -1, _PRIME)
+        worked = (power * self.number + _STEP * series) % _PRIME
+        return self.number, worked, zlib.crc32(self.data), pattern(self.number, self.answer_bytes)
+
+
+def run(path: str, job: Job) -> tuple[int, int, int, bytes]:
+    """Runs in a worker."""
+    journal.begin(path, job.number)
+    worked = job.number
+    for _ in range(job.steps):
+        worked = (worked * _FACTOR + _STEP) % _PRIME
+    if job.sleep_s:
+        time.sleep(job.sleep_s)
+    answer = job.number, worked, zlib.crc32(job.data), pattern(job.number, job.answer_bytes)
+    if job.raises:
+        raise TaskError(*answer)
+    return answer
+
+
+def pattern(number: int, size: int) -> bytes:
+    """Bytes that tell whose they are, and which page of them."""
+    pages = range(-(-size // _PAGE))
+    words = ((number << 20 | page).to_bytes(8, "little") for page in pages)
+    return b"".join(word * (_PAGE // 8) for word in words)[:size]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One sort of job, and how often it is taken."""
+
+    name: str
+    weight: float
+    make: Callable[[Job, random.Random], Job]
+
+
+MIXTURE = (
+    Mixture("tiny", 40, lambda job, _: job),
+    Mixture("short", 20, lambda job, r: replace(job, steps=r.randrange(20_000))),
+    Mixture("long", 4, lambda job, r: replace(job, steps=r.randrange(400_000))),
+    Mixture("asleep", 6, lambda job, r: replace(job, sleep_s=r.uniform(0, 0.02))),
+    Mixture("raises", 6, lambda job, _: replace(job, raises=True)),
+    Mixture("middling", 10, lambda job, r: _large(job, r, 4 * _PAGE)),
+    Mixture("large", 4, lambda job, r: _large(job, r, 6 * _MIB)),
+)
+
+
+def make_job(number: int, random_: random.Random) -> Job:
+    (sort,) = random_.choices(MIXTURE, [sort.weight for sort in MIXTURE])
+    return sort.make(Job(number), random_)
+
+
+def _large(job: Job, random_: random.Random, most: int) -> Job:
+    data = pattern(job.number, random_.randrange(most))
+    return replace(job, data=data, answer_bytes=random_.randrange(most))
