@@ -33,7 +33,7 @@ def tables(
             ]
             row += [_times(figures, metric, name, other) for other in against]
             rows.append(row)
-        texts.append(_align([header, *rows]))
+        texts.append(aligned([header, *rows]))
     return "\n\n".join(texts)
 
 
@@ -121,7 +121,8 @@ def _times(figures: Figures, metric: Metric, name: str, other: str) -> str:
     return shown(cost)
 
 
-def _align(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns that line up: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

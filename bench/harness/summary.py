@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """JSON records of the benchmarks into the tables of README.md, which stand between two marks.
 
-for name in roundtrip submit map mixed countdown start respawn import_time idle backlog; do
+for name in roundtrip submit map mixed countdown start respawn import_time idle backlog crash; do
     ./dev bench $name --json bench/results/$name.json
 done
 ./dev run python bench/harness/summary.py bench/results/*.json --write README.md
@@ -60,6 +60,14 @@ FIRST_SCREEN = (
     Line("400 tasks of 0.01 to 50 ms, ms", "mixed", "mixed", "all tasks", 1e3, floor="bare forks"),
     Line("two countdowns, ms", "countdown", "countdown", "all", 1e3, floor="bare forks"),
     Line("a pending task, bytes", "backlog", "backlog", "bytes", 1),
+    Line(
+        "20 tasks, one is killed: right / left hanging",
+        "crash",
+        "killed",
+        "tasks",
+        1,
+        ("ok", "hang"),
+    ),
 )
 MORE = (
     Line("one call, `f` in `__main__`, µs", "roundtrip", "main", "round trip", 1e6, _BOTH),

@@ -307,11 +307,7 @@ PyObject* take_next(MapIteratorObject* self) {
       }
       segment = self->supervisor->ready_segment(*self->job);
     }
-    if (!show_output(*state, *segment)) return nullptr;
-    if (self->job == nullptr) return nullptr;  // closed by whoever was shown it
-    if (progress.segment != nullptr || self->supervisor->ready_segment(*self->job) != segment) {
-      return next(object);  // who was shown it has asked for the results, too
-    }
+    if (!show_output(*self->state, *segment)) return nullptr;
     progress.segment = segment;
     progress.remaining = segment->count;
     if (segment->ending == Ending::returned) {
