@@ -41,6 +41,8 @@ bool SupervisorEnd::wake_if_asleep() noexcept {
   return true;
 }
 
+void SupervisorEnd::wake() noexcept { futex_wake(channel_->task_tail.value, 1); }
+
 bool SupervisorEnd::set_notify_at(std::uint64_t position) noexcept {
   if (position != notify_at_) {
     notify_at_ = position;

@@ -69,12 +69,15 @@ class SupervisorEnd {
   [[nodiscard]] std::uint64_t task_room() const noexcept;  // free slots, as the worker says now
   // False: the worker has claimed it.
   [[nodiscard]] bool try_take_back(std::uint64_t position) noexcept;
+  // What the claim of this position says; nothing: nonsense.
+  [[nodiscard]] std::optional<ClaimState> claim_of(std::uint64_t position) const noexcept;
   // A hint: the worker has begun the task at this position or soon will.
   [[nodiscard]] bool is_claimed(std::uint64_t position) const noexcept;
 
   // Wakes the worker if it sleeps. Call after publish_task, once for many if you like. Returns
   // whether it made a system call.
   bool wake_if_asleep() noexcept;
+  void wake() noexcept;  // whatever the worker says
   [[nodiscard]] bool is_asleep() const noexcept;
 
   // --- result ring

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ipc/channel.hpp"
+#include "ipc/check.hpp"
 #include "ipc/fence.hpp"
 
 namespace owngil::ipc {
@@ -37,6 +38,15 @@ inline bool SupervisorEnd::is_claimed(std::uint64_t position) const noexcept {
          claim_word(position, ClaimState::free);
 }
 
+inline std::optional<ClaimState> SupervisorEnd::claim_of(std::uint64_t position) const noexcept {
+  // relaxed: asked after the worker's death, which orders everything
+  const std::uint64_t word =
+      channel_->tasks[position & (kRingSlots - 1)].claim.load(std::memory_order_relaxed);
+  const auto state = static_cast<ClaimState>(word & 3);
+  if (word >> 2 != position || state > ClaimState::taken_back) return std::nullopt;
+  return state;
+}
+
 inline bool SupervisorEnd::is_asleep() const noexcept {
   // relaxed: a hint; wake_if_asleep has its fence
   return (channel_->sleep.epoch.load(std::memory_order_relaxed) & 1) != 0;
@@ -68,8 +78,13 @@ inline bool WorkerEnd::try_claim() noexcept {
   const std::uint64_t position = tasks_.position();
   std::uint64_t expected = claim_word(position, ClaimState::free);
   // relaxed: as in try_take_back
-  return channel_.tasks[position & (kRingSlots - 1)].claim.compare_exchange_strong(
-      expected, claim_word(position, ClaimState::worker), std::memory_order_relaxed);
+  if (channel_.tasks[position & (kRingSlots - 1)].claim.compare_exchange_strong(
+          expected, claim_word(position, ClaimState::worker), std::memory_order_relaxed)) {
+    return true;
+  }
+  // Something has written over it: whoever waits for this task would wait for ever.
+  OWNGIL_CHECK(expected == claim_word(position, ClaimState::taken_back));
+  return false;
 }
 
 inline void WorkerEnd::pop_task() noexcept { tasks_.pop(); }

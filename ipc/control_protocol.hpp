@@ -75,4 +75,8 @@ inline constexpr std::int32_t kOutputForwarded = 1;
 
 inline constexpr std::size_t kMaxPassedFds = 200;
 
+// How a worker of another build than the user's process ends. What it says in shared memory could
+// be a scribble; together with its exit code it is believed.
+inline constexpr int kExitMismatch = 3;
+
 }  // namespace owngil::ipc

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,12 @@ bool commit(int fd, std::size_t offset, std::size_t size) {
     }
   }
   return true;
+}
+
+std::uint64_t committed(int fd) noexcept {
+  constexpr std::uint64_t kBlockBytes = 512;  // stat(2), whatever the file system
+  struct stat status;
+  return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes : 0;
 }
 
 void decommit(int fd, std::size_t offset, std::size_t size) noexcept {

@@ -9,6 +9,7 @@
 #include "ipc/unique_fd.hpp"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace owngil::ipc {
 
@@ -24,6 +25,9 @@ void seal_against_new_writers(int fd);
 // Backs the range with pages, so that a lack of memory is an answer here and not a SIGBUS
 // later. False: there is no memory. Throws std::system_error for anything else.
 [[nodiscard]] bool commit(int fd, std::size_t offset, std::size_t size);
+
+// How many bytes of it are backed with pages.
+[[nodiscard]] std::uint64_t committed(int fd) noexcept;
 
 // Gives the pages of the range back; it reads as zeros afterwards.
 void decommit(int fd, std::size_t offset, std::size_t size) noexcept;

@@ -36,9 +36,6 @@
 
 namespace owngil::runtime {
 
-// The id of the one task that has no future: the initializer of a worker.
-inline constexpr std::uint64_t kInitializerTask = ~std::uint64_t{0};
-
 struct SupervisorOptions {
   std::uint32_t workers = 1;
   std::uint32_t cpus = 1;                  // usable by this process
@@ -219,6 +216,7 @@ class Supervisor {
   bool needs_service() const;
   bool arm(ipc::Bell who);
   void settle();
+  void wake_workers();
   std::uint64_t notify_position(WorkerLink& link) const;
 
   // limits, and the end of tasks that run (supervisor_limits.cpp)

@@ -211,7 +211,7 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
 
 bool Supervisor::drop_payload(WorkerLink& link, const ipc::ResultSlot& slot) {
   if (slot.where == ipc::Where::inline_bytes) return slot.size <= ipc::kInlineBytes;
-  if (slot.where != ipc::Where::block || link.results().checked(slot.block) == nullptr) {
+  if (slot.where != ipc::Where::block || link.result_block(slot.block) == nullptr) {
     return false;
   }
   link.release(slot.block.offset);
@@ -226,7 +226,7 @@ bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Tas
     task.size = slot.size;
     if (slot.size != 0) std::memcpy(task.bytes, slot.bytes, slot.size);
   } else {
-    const std::byte* data = link.results().checked(slot.block);
+    const std::byte* data = link.result_block(slot.block);
     if (slot.where != ipc::Where::block || data == nullptr || slot.block.size == 0) return false;
     const HeapBytes bytes = heap_copy(data, slot.block.size);
     link.release(slot.block.offset);
@@ -242,11 +242,12 @@ bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Tas
 bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t count,
                             HeapBytes& items) {
   const std::uint64_t all = count;
+  std::size_t possible = 0;
   GrowingBytes items_copied;
   std::vector<std::uint64_t> blocks;
   ipc::BlockRef block = head;
   while (true) {
-    const std::byte* data = link.results().checked(block);
+    const std::byte* data = link.result_block(block);
     if (data == nullptr || block.size < sizeof(ipc::ChainHeader)) return false;
     // A chain that bites its own tail would never end. All blocks but the first hold an item.
     if (blocks.size() > all) return false;
@@ -267,6 +268,10 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
       const std::size_t copied = items_copied.size() - begin;
       const std::size_t more = std::min(room - copied, std::max(copied, kCopyBytes));
       if (more == 0) return false;
+      if (const std::size_t all_of_it = items_copied.size() + more; all_of_it > possible) {
+        if (!link.can_hold(all_of_it)) return false;  // blocks that overlap could ask for any size
+        possible = 2 * all_of_it;
+      }
       std::memcpy(items_copied.extend(more), data + sizeof chain + copied, more);
     }
     items_copied.drop_back(items_copied.size() - end);

@@ -2,6 +2,7 @@
 // The life of workers and of the pool: start, death, replacement, the end.
 #include "ipc/build_id.hpp"
 #include "ipc/clock.hpp"
+#include "ipc/control_protocol.hpp"
 #include "ipc/memfd.hpp"
 #include "runtime/supervisor.hpp"
 
@@ -25,6 +26,17 @@ ipc::UniqueFd make_bell() {
   const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
   return ipc::UniqueFd(fd);
+}
+
+// What a worker says of its own start may be a scribble of a task's, so it is not believed alone.
+bool is_mismatch(const ipc::CurrentView& current, const WorkerExit& exit) {
+  return current.state == ipc::WorkerState::mismatch && exit.status_known &&
+         WIFEXITED(exit.wait_status) && WEXITSTATUS(exit.wait_status) == ipc::kExitMismatch;
+}
+
+bool ran_nothing(const WorkerLink& link, const ipc::CurrentView& current) {
+  return current.state == ipc::WorkerState::none && current.task == 0 &&
+         link.end().result_position() == 0;
 }
 
 ipc::Board& prepared(ipc::Mapping& memory) {
@@ -125,7 +137,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   WorkerLink* link = find(key);
   if (link == nullptr) return;
   collect_from(*link);
-  const ipc::CurrentView current = link->end().current();
+  const ipc::CurrentView current = link->last_words();
   Failure failure = failure_of(*link);
   failure.pid = pid;
   failure.wait_status = exit.wait_status;
@@ -139,7 +151,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   }
   const Rank rank = link->rank;
   const std::uint64_t generation = link->generation;
-  if (current.state == ipc::WorkerState::mismatch) {
+  if (is_mismatch(current, exit)) {
     break_pool(
         {},
         "the owngil package was replaced while the program ran, and its workers are of another "
@@ -154,7 +166,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
       broken_by_ = std::move(death);
     }
     break_pool({}, "a worker died in its initializer");
-  } else if (current.state == ipc::WorkerState::none) {
+  } else if (ran_nothing(*link, current)) {
     if (++fruitless_ >= kFruitlessStarts) {
       break_pool({}, "workers die before they are ready; the last one with wait status " +
                          std::to_string(exit.wait_status));
@@ -171,7 +183,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
 // to the head of the backlog in its old order.
 void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   const Rank rank = link.rank;
-  const ipc::CurrentView current = link.end().current();
+  const ipc::CurrentView current = link.last_words();
   printed_by_ = link.key;
   scheduler_.remove(rank);
   if (link.initializing) --initializing_;

@@ -57,6 +57,7 @@ void Supervisor::on_timer() {
   alarm_ns_ = ipc::kForever;
   look_closely_ = true;
   collect();  // who has answered in time is not late because we are
+  wake_workers();
   const std::uint64_t now = ipc::now_ns();
   while (const Appointment* due = agenda_.due(now)) {
     switch (const Appointment appointment = *due; appointment.what) {

@@ -79,7 +79,7 @@ bool Supervisor::rest_raised(WorkerLink& link, const ipc::ResultSlot& slot, Task
   const std::byte* data = slot.bytes;
   std::size_t size = slot.size;
   if (slot.where == ipc::Where::block) {
-    data = link.results().checked(slot.block);
+    data = link.result_block(slot.block);
     size = slot.block.size;
     if (data == nullptr) return false;
   } else if (size > ipc::kInlineBytes) {

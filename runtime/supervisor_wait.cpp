@@ -22,6 +22,9 @@ namespace {
 constexpr std::uint64_t kLongestSleepNs = 1'000'000'000;
 // With an idle worker and tasks in another's ring, look again whether they are stuck.
 constexpr std::uint64_t kRecheckNs = 2'000'000;
+// A task may have written over the words by which its worker wakes and is woken. So nobody relies
+// on them alone: while a worker owes an answer that somebody waits for, look this often.
+constexpr std::uint64_t kMistrustNs = 1'000'000'000;
 
 std::uint64_t until(std::uint64_t deadline_ns) {
   if (deadline_ns == ipc::kForever) return kLongestSleepNs;
@@ -124,6 +127,7 @@ bool Supervisor::sleep_as_collector(Lock& lock, std::uint64_t limit_ns) {
   lock.lock();
   collector_asleep_ = false;
   if (rung > 0) silence(caller_bell_.get());
+  if (rung == 0) wake_workers();
   look_closely_ = true;
   return signal || (rung == 0 && limit_ns == kLongestSleepNs);
 }
@@ -251,6 +255,14 @@ void Supervisor::settle() {
   if (collector_ == nullptr && scheduler_.any_idle() && scheduler_.any_queued()) {
     wake_at(ipc::now_ns() + kRecheckNs);
   }
+  if (alarm_ns_ == ipc::kForever && !busy_.empty() && bell_.who() == ipc::Bell::control) {
+    wake_at(ipc::now_ns() + kMistrustNs);
+  }
+}
+
+// Those that owe an answer, whatever they say of their sleep.
+void Supervisor::wake_workers() {
+  for (WorkerLink* link : busy_) link->end().wake();
 }
 
 void Supervisor::on_control_bell() {

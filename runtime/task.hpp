@@ -32,6 +32,9 @@ struct HeapBytes {
   std::size_t size;
 };
 
+// The id of the one task that has no future: the initializer of a worker.
+inline constexpr std::uint64_t kInitializerTask = ~std::uint64_t{0};
+
 struct Task {
   std::atomic<Stage> stage{Stage::waiting};
   Ending ending{Ending::none};
@@ -44,6 +47,7 @@ struct Task {
   bool handle{false};   // somebody outside still refers to it
   bool watched{false};  // its completion goes to the dispatcher
   bool waited{false};   // a thread waits for just this task
+  bool suspect{false};  // a worker died that had claimed it and did not say that it had begun it
   std::uint32_t rank{0};
   std::uint32_t function{0};
   std::uint32_t context{0};

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace owngil::runtime {
 
@@ -82,6 +83,7 @@ Task* WorkerLink::oldest() {
 
 Task& WorkerLink::pop_oldest() {
   Task& task = *in_flight_[oldest_ & kMask];
+  last_answered_ = task.id;
   worked_off_ = oldest_;
   in_flight_[oldest_++ & kMask] = nullptr;
   --outstanding;
@@ -100,6 +102,39 @@ std::vector<Task*> WorkerLink::take_all() {
   std::vector<Task*> tasks;
   while (oldest() != nullptr) tasks.push_back(&pop_oldest());
   return tasks;
+}
+
+const std::byte* WorkerLink::result_block(ipc::BlockRef block) const {
+  return can_hold(block.size) ? results_.checked(block) : nullptr;
+}
+
+bool WorkerLink::can_hold(std::uint64_t results_size) const {
+  constexpr std::uint64_t kHarmless = std::uint64_t{1} << 20;  // not worth a system call
+  return results_size <= kHarmless || results_size <= ipc::committed(results_fd_.get());
+}
+
+ipc::CurrentView WorkerLink::last_words() {
+  if (last_words_) return *last_words_;
+  ipc::CurrentView words = end_.current();
+  Task* const task = oldest();
+  if (task != nullptr && words.task != task->id && !may_not_have_begun(*task, words)) {
+    broke_protocol = true;
+    words.task = task->id;
+    words.progress = 0;
+  }
+  last_words_ = words;
+  return words;
+}
+
+// It has begun nothing after its last answer, and the claim of its next task says the same. To
+// have claimed a task and not begun it takes a death within nanoseconds: that is believed once.
+bool WorkerLink::may_not_have_begun(Task& task, const ipc::CurrentView& words) {
+  const bool nothing_since = words.task == last_answered_ ||
+                             (last_answered_ == 0 && words.task == kInitializerTask);
+  if (!nothing_since) return false;
+  const auto claim = end_.claim_of(task.position);
+  if (claim == ipc::ClaimState::worker) return !std::exchange(task.suspect, true);
+  return claim == ipc::ClaimState::free;
 }
 
 void WorkerLink::release(std::uint64_t offset) {

@@ -63,6 +63,10 @@ class WorkerLink {
   std::uint64_t answers_until(const Task& task) const;  // how many, up to and with its own
   // Every task that was not answered, oldest first; the link is empty afterwards.
   std::vector<Task*> take_all();
+  // What the worker was at when it died, as far as its words can be believed: who ran there could
+  // write over them. If they cannot be true, the oldest task is to blame, and broke_protocol set.
+  // The same however often it is asked. Requires: what it has answered is collected.
+  ipc::CurrentView last_words();
   void release(std::uint64_t offset);  // gives a block back, now or when there is room
 
   // --- Python stacks, as faulthandler writes them; what the worker wrote, so any bytes
@@ -78,7 +82,11 @@ class WorkerLink {
 
   ipc::SupervisorEnd& end() { return end_; }
   const ipc::SupervisorEnd& end() const { return end_; }
-  const ipc::ArenaView& results() const { return results_; }
+  // The bytes of a block of results; nullptr: there is no such block.
+  const std::byte* result_block(ipc::BlockRef block) const;
+  // Whether results of so many bytes together can be there at all. The arena's size is address
+  // space: to copy as much as a scribble asks for could take all memory that there is.
+  bool can_hold(std::uint64_t results_size) const;
   int channel_fd() const { return channel_fd_.get(); }
   int results_fd() const { return results_fd_.get(); }
 
@@ -109,6 +117,7 @@ class WorkerLink {
   static constexpr std::uint64_t kMask = ipc::kRingSlots - 1;
 
   std::string read_stack(const ipc::StackDumpView& dump) const;
+  bool may_not_have_begun(Task& task, const ipc::CurrentView& words);
 
   ipc::UniqueFd channel_fd_;
   ipc::Mapping channel_memory_;
@@ -120,6 +129,8 @@ class WorkerLink {
   std::uint64_t next_ = 0;
   std::uint64_t worked_off_ = 0;     // what lies before was popped by the worker for certain
   std::uint32_t stacks_before_ = 0;  // when it was asked for another one
+  std::uint64_t last_answered_ = 0;  // id of a task; 0: none
+  std::optional<ipc::CurrentView> last_words_;
   std::vector<bool> blobs_;
   std::vector<std::uint64_t> unreleased_;
 };

@@ -4,6 +4,7 @@
 #include "ipc/arena.hpp"
 #include "ipc/build_id.hpp"
 #include "ipc/channel.hpp"
+#include "ipc/control_protocol.hpp"
 #include "ipc/mapping.hpp"
 #include "ipc/unique_fd.hpp"
 #include "workers/executor.hpp"
@@ -60,7 +61,7 @@ constexpr ipc::OnFork kOnFork = ipc::OnFork::exclude;
 int run(InterpreterState& state, OwnedMemory memory) {
   if (size_of(memory.channel) < sizeof(ipc::Channel) ||
       size_of(memory.board) < sizeof(ipc::Board)) {
-    return kExitMismatch;
+    return ipc::kExitMismatch;
   }
   const ipc::Mapping channel_memory(memory.channel.get(), sizeof(ipc::Channel),
                                     ipc::Access::read_write, kOnFork);
@@ -73,7 +74,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
   if (!is_this_build(channel.header.magic, channel.header.build) ||
       !is_this_build(board.magic, board.build)) {
     end.set_state(ipc::WorkerState::mismatch, pid);
-    return kExitMismatch;
+    return ipc::kExitMismatch;
   }
   const ipc::ArenaView arguments(memory.arguments.get(), size_of(memory.arguments), kOnFork);
   const std::size_t results_size = size_of(memory.results);

@@ -21,7 +21,6 @@ struct WorkerMemory {
 };
 
 inline constexpr int kExitInOrder = 0;
-inline constexpr int kExitMismatch = 3;  // the user's process runs another build
 
 // Returns the exit code of the worker, or -1 with a Python exception set if it could not start.
 // A failed initializer is an exit in order: the reply has told it. Never throws. `state` tells

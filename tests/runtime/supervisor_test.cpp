@@ -265,6 +265,13 @@ TEST_P(LyingWorkers, AreKilledAndFailOnlyTheTaskThatTheyHadBegun) {
   EXPECT_EQ(ending(submit("echo")), Ending::returned);
 }
 
+TEST_P(LyingWorkers, AreKilledAndFailOnlyTheItemThatTheyWereAt) {
+  world_.lie = GetParam();
+  open(1);
+  EXPECT_EQ(run_map({"echo 0", "echo 1", "echo 2", "echo 3", "echo 4"}, 5),
+            (std::vector<std::string>{"died", "echo 1", "echo 2", "echo 3", "echo 4"}));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Nonsense, LyingWorkers,
     testing::Values([](ipc::ResultSlot& slot) { slot.task += 1; },
@@ -275,6 +282,11 @@ INSTANTIATE_TEST_SUITE_P(
                     [](ipc::ResultSlot& slot) {
                       slot.where = ipc::Where::block;
                       slot.block = {kTestArena - 64, 128};
+                    },
+                    // in the arena, but never written
+                    [](ipc::ResultSlot& slot) {
+                      slot.where = ipc::Where::block;
+                      slot.block = {0, kTestArena};
                     },
                     [](ipc::ResultSlot& slot) {
                       slot.where = ipc::Where::block;
