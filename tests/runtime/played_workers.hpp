@@ -115,6 +115,10 @@ class PlayedWorkers {
   // What it writes into the one block of its answer to a chunk.
   std::function<void(std::span<std::byte>, std::uint64_t offset)> scribble;
 
+  // Plays a worker in place of the loop, until its end or until `is_killed`; false: not this one.
+  std::function<bool(ipc::Channel&, ipc::Arena& results, const std::function<bool()>& is_killed)>
+      instead;
+
  private:
   class Play final : public Launcher {
    public:
@@ -245,6 +249,9 @@ class PlayedWorkers {
     const ipc::Mapping board(board_fd, sizeof(ipc::Board), ipc::Access::read_only);
     const ipc::ArenaView arguments(arguments_fd, kTestArena);
     ipc::Arena results(std::move(results_fd), kTestArena);
+    if (instead && instead(channel.as<ipc::Channel>(), results, [&] { return is_killed(key); })) {
+      return;
+    }
     ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
                        control_fd);
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A worker that scribbles over its shared memory harms nobody but the tasks that it was given.
+//
+// Thousands of random scribbles; the seed is printed. OWNGIL_SEED repeats one, OWNGIL_SCRIBBLES
+// says how many.
+#include "ipc/clock.hpp"
+#include "tests/runtime/played_workers.hpp"
+#include "tests/runtime/scribbler.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace owngil::runtime {
+namespace {
+
+#ifdef __SANITIZE_THREAD__
+constexpr bool kRacesAreReported = true;  // and scribbles are nothing else
+#else
+constexpr bool kRacesAreReported = false;
+#endif
+
+constexpr std::uint32_t kWorkers = 3;
+constexpr Rank kScribbler = 0;
+constexpr std::uint64_t kPatienceNs = 60'000'000'000;
+
+std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
+  const char* const text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+class ScribblesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (kRacesAreReported) GTEST_SKIP() << "scribbles are data races";
+    const std::uint64_t seed = number_from("OWNGIL_SEED", std::random_device{}());
+    std::printf("OWNGIL_SEED=%llu\n", static_cast<unsigned long long>(seed));
+    random_.seed(seed);
+    world_.instead = [this, seed](ipc::Channel& channel, ipc::Arena& results,
+                                  const std::function<bool()>& is_killed) {
+      if (channel.header.rank != kScribbler) return false;
+      const std::uint64_t life = ++lives_;
+      const std::uint64_t scribbles = life % 40;
+      Scribbler(channel, results, seed + life).live(scribbles, is_killed);
+      scribbles_ += scribbles;
+      return true;
+    };
+    SupervisorOptions options;
+    options.workers = kWorkers;
+    options.cpus = 2;
+    options.arena_size = kTestArena;
+    supervisor_ = new Supervisor(options, world_.launcher());
+    world_.control(*supervisor_);
+    function_ = supervisor_->add_blob(bytes_of("a function"));
+    supervisor_->start(nullptr);
+  }
+
+  void TearDown() override {
+    if (supervisor_ == nullptr) return;
+    supervisor_->shutdown(false);
+    EXPECT_EQ(supervisor_->wait_ended(ipc::now_ns() + kPatienceNs), WaitEnd::ready);
+    world_.stop();
+    supervisor_->release();
+  }
+
+  std::string broken() const {
+    return supervisor_->is_broken() ? supervisor_->broken_reason() : "not broken";
+  }
+
+  template <class T>
+  void wait_for(T& what) {
+    const std::uint64_t deadline = ipc::now_ns() + kPatienceNs;
+    WaitEnd end = WaitEnd::signal;
+    while (end == WaitEnd::signal) end = supervisor_->wait(what, deadline);
+    ASSERT_EQ(end, WaitEnd::ready) << "it hangs";
+  }
+
+  // Calls whose answer is their argument. Those that the scribbler had may end in any way.
+  void check_calls() {
+    std::vector<std::pair<Task*, std::string>> calls;
+    for (int i = 0; i < 40; ++i) {
+      std::string payload = "echo " + std::to_string(++calls_);
+      if (random_() % 8 == 0) payload.resize(random_() % 5000 + payload.size(), 'x');
+      const Policy terms{.timeout_ns = kPatienceNs, .retries = 1, .retry_died = true};
+      const Policy* const policy = random_() % 3 == 0 ? &terms : nullptr;
+      Task* task = nullptr;
+      ASSERT_EQ(
+          supervisor_->submit({function_, 0, ipc::Format::tagged, bytes_of(payload)}, task, policy),
+          Admission::admitted)
+          << broken();
+      if (random_() % 10 == 0) static_cast<void>(supervisor_->watch(*task, nullptr));
+      calls.emplace_back(task, std::move(payload));
+    }
+    for (const auto& [task, payload] : calls) {
+      wait_for(*task);
+      if (HasFatalFailure()) return;
+      if (task->rank != kScribbler) {
+        ASSERT_EQ(task->ending, Ending::returned);
+        const bool on_heap = task->place == Task::Place::heap;
+        const auto* text =
+            reinterpret_cast<const char*>(on_heap ? task->heap.data : task->bytes);
+        ASSERT_EQ(std::string_view(text, on_heap ? task->heap.size : task->size), payload);
+        ++right_;
+      }
+      supervisor_->forget(*task);
+    }
+  }
+
+  void check_map() {
+    MapJob& job = *supervisor_->open_map(function_, 0, 1 + static_cast<std::uint32_t>(random_() % 9));
+    std::vector<std::byte> bytes;
+    const std::uint32_t count = 60;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const ipc::ItemHeader header{8, ipc::Format::tagged, ipc::Status::returned, 0};
+      const std::uint64_t item = i;
+      const auto* start = reinterpret_cast<const std::byte*>(&header);
+      bytes.insert(bytes.end(), start, start + sizeof header);
+      start = reinterpret_cast<const std::byte*>(&item);
+      bytes.insert(bytes.end(), start, start + sizeof item);
+    }
+    ASSERT_EQ(supervisor_->add_items(job, bytes, count), Admission::admitted) << broken();
+    for (std::uint32_t done = 0; done < count;) {
+      Segment* const segment = supervisor_->ready_segment(job);
+      if (segment == nullptr) {
+        wait_for(job);
+        if (HasFatalFailure()) return;
+        continue;
+      }
+      if (segment->rank != kScribbler) {
+        ASSERT_EQ(segment->ending, Ending::returned);
+        for (std::uint32_t i = 0; i < segment->count; ++i) {
+          std::uint64_t item = 0;
+          std::memcpy(&item, segment->heap.data + 16 * i + 8, sizeof item);
+          ASSERT_EQ(item, done + i);
+        }
+        right_ += segment->count;
+      }
+      done += segment->count;
+      supervisor_->consume_segment(job);
+    }
+    supervisor_->close_map(job);
+  }
+
+  PlayedWorkers world_;
+  Supervisor* supervisor_ = nullptr;
+  std::uint32_t function_ = 0;
+  std::mt19937_64 random_;
+  std::uint64_t calls_ = 0;
+  std::uint64_t right_ = 0;
+  std::atomic<std::uint64_t> lives_{0};
+  std::atomic<std::uint64_t> scribbles_{0};
+};
+
+TEST_F(ScribblesTest, HarmNothingButTheTasksThatTheScribblerWasGiven) {
+  const std::uint64_t wanted = number_from("OWNGIL_SCRIBBLES", 10'000);
+  while (scribbles_ < wanted) {
+    ASSERT_NO_FATAL_FAILURE(check_calls());
+    ASSERT_NO_FATAL_FAILURE(check_map());
+    ASSERT_FALSE(supervisor_->is_broken()) << broken();
+  }
+  EXPECT_GT(right_, 0U);
+  std::printf("%llu scribbles in %llu lives; %llu calls and items of other workers were right\n",
+              static_cast<unsigned long long>(scribbles_.load()),
+              static_cast<unsigned long long>(lives_.load()),
+              static_cast<unsigned long long>(right_));
+}
+
+}  // namespace
+}  // namespace owngil::runtime
