@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import Counter
 from pathlib import Path
 
 _RECORD = struct.Struct("<QQ")
@@ -25,6 +24,9 @@ def begin(path: str, number: int) -> None:
     os.write(_open[path], _RECORD.pack(number, os.getpid()))
 
 
-def begun(path: Path) -> Counter[int]:
-    """How often each task has begun."""
-    return Counter(number for number, _ in _RECORD.iter_unpack(path.read_bytes()))
+def begun(path: Path) -> dict[int, list[int]]:
+    """The pids in which each task has begun."""
+    pids: dict[int, list[int]] = {}
+    for number, pid in _RECORD.iter_unpack(path.read_bytes()):
+        pids.setdefault(number, []).append(pid)
+    return pids

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import work
 
@@ -61,13 +61,13 @@ class Tally:
             else:
                 self.wrong.append(f"task {job.number} ended with {error!r:.200} {answer!r:.200}")
 
-    def begun_wrongly(self, begun: Counter[int]) -> list[str]:
+    def begun_wrongly(self, begun: Mapping[int, Sequence[int]]) -> list[str]:
         """Where the journal does not go with the outcomes."""
         return [
             *(
-                f"task {number} has begun {times} times"
-                for number, times in begun.items()
-                if times > self._may_begin.get(number, 1)
+                f"task {number} has begun {len(pids)} times"
+                for number, pids in begun.items()
+                if len(pids) > self._may_begin.get(number, 1)
             ),
             *(f"task {n} has an answer, but never began" for n in self._answered - begun.keys()),
             *(f"task {n} began, but was never submitted" for n in begun if n > self.submitted),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import journal
@@ -83,8 +83,8 @@ MIXTURE = (
 )
 
 
-def make_job(number: int, random_: random.Random) -> Job:
-    (sort,) = random_.choices(MIXTURE, [sort.weight for sort in MIXTURE])
+def make_job(number: int, random_: random.Random, sorts: Sequence[Mixture] = MIXTURE) -> Job:
+    (sort,) = random_.choices(sorts, [sort.weight for sort in sorts])
     return sort.make(Job(number), random_)
 
 
