@@ -3,8 +3,15 @@
 
 #include "ipc/check.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <utility>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14; older headers lack it
+#endif
 
 namespace owngil::ipc {
 namespace {
@@ -51,11 +58,17 @@ bool Arena::commit_up_to(std::uint64_t end) {
   }
   // Perhaps there is memory for just what is asked.
   const std::uint64_t least = rounded_up(end, kPageBytes);
-  if (ipc::commit(fd_.get(), committed_, least - committed_)) {
+  if (ipc::commit(fd_.get(), committed_, least - committed_) || populate(committed_, least)) {
     committed_ = least;
     return true;
   }
   return false;
+}
+
+// A task may have closed every descriptor that it found, this one too. The mapping is still there.
+bool Arena::populate(std::uint64_t begin, std::uint64_t end) {
+  return ::fcntl(fd_.get(), F_GETFD) < 0 &&
+         ::madvise(at(begin), end - begin, MADV_POPULATE_WRITE) == 0;
 }
 
 void Arena::trim(std::uint64_t keep) {

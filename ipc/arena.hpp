@@ -51,6 +51,7 @@ class Arena {
 
  private:
   [[nodiscard]] bool commit_up_to(std::uint64_t end);
+  [[nodiscard]] bool populate(std::uint64_t begin, std::uint64_t end);
 
   // immutable after construction
   UniqueFd fd_;

@@ -6,6 +6,7 @@
 #include "ipc/fence.hpp"
 #include "ipc/futex.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace owngil::ipc {
@@ -152,6 +153,10 @@ bool WorkerEnd::sleep_for_task(std::uint64_t limit_ns) noexcept {
   }
   spin_.woken(now_ns() - asleep_since, channel_.orders.spin_ns.load(std::memory_order_relaxed));
   return true;
+}
+
+bool WorkerEnd::can_ring() const noexcept {
+  return ::fcntl(caller_bell_fd_, F_GETFD) >= 0 && ::fcntl(control_bell_fd_, F_GETFD) >= 0;
 }
 
 void WorkerEnd::ring() noexcept {

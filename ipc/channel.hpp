@@ -135,6 +135,9 @@ class WorkerEnd {
   [[nodiscard]] ResultSlot& reserve_result() noexcept;  // never full: I5
   void publish_result() noexcept;
 
+  // Whether it has its bells; a task may have closed every descriptor that it found.
+  [[nodiscard]] bool can_ring() const noexcept;
+
   [[nodiscard]] std::optional<std::uint64_t> pop_release() noexcept;
 
   void set_state(WorkerState state, std::uint32_t pid) noexcept;

@@ -45,7 +45,7 @@ void seal_against_new_writers(int fd) {
 bool commit(int fd, std::size_t offset, std::size_t size) {
   while (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                      static_cast<off_t>(size)) != 0) {
-    if (errno == ENOSPC || errno == ENOMEM) {
+    if (errno == ENOSPC || errno == ENOMEM || errno == EBADF) {
       return false;
     }
     if (errno != EINTR) {

@@ -23,7 +23,7 @@ namespace owngil::ipc {
 void seal_against_new_writers(int fd);
 
 // Backs the range with pages, so that a lack of memory is an answer here and not a SIGBUS
-// later. False: there is no memory. Throws std::system_error for anything else.
+// later. False: there is no memory, or no descriptor. Throws std::system_error for anything else.
 [[nodiscard]] bool commit(int fd, std::size_t offset, std::size_t size);
 
 // How many bytes of it are backed with pages.

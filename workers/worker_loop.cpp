@@ -18,7 +18,7 @@ LoopEnd WorkerLoop::work() {
   for (;;) {
     const ipc::TaskSlot* const slot = channel_.front_task();
     if (slot == nullptr) {
-      if (!wait()) return LoopEnd::interrupted;
+      if (const auto end = wait()) return *end;
       continue;
     }
     const Next next = receive(*slot);
@@ -28,12 +28,13 @@ LoopEnd WorkerLoop::work() {
   }
 }
 
-bool WorkerLoop::wait() {
+std::optional<LoopEnd> WorkerLoop::wait() {
   now_ns_ = 0;
-  if (channel_.spin_for_task()) return true;
+  if (channel_.spin_for_task()) return std::nullopt;
+  if (!channel_.can_ring()) return LoopEnd::cut_off;
   runner_.before_sleep();
   static_cast<void>(channel_.sleep_for_task(ipc::kForever));  // the loop looks again anyway
-  return runner_.after_sleep();
+  return runner_.after_sleep() ? std::nullopt : std::optional(LoopEnd::interrupted);
 }
 
 WorkerLoop::Next WorkerLoop::receive(const ipc::TaskSlot& slot) {

@@ -14,6 +14,7 @@
 #include "workers/task.hpp"
 
 #include <cstdint>
+#include <optional>
 
 namespace owngil::workers {
 
@@ -40,6 +41,7 @@ enum class LoopEnd {
   stopped,             // as it was told
   initializer_failed,  // the reply to `initialize` says how
   interrupted,         // the runner wanted to leave while there was nothing to do
+  cut_off,             // its bells are gone: nobody would hear of its answers
 };
 
 class WorkerLoop {
@@ -55,7 +57,7 @@ class WorkerLoop {
   enum class Next { go_on, stop, initializer_failed };
 
   [[nodiscard]] LoopEnd work();
-  [[nodiscard]] bool wait();
+  [[nodiscard]] std::optional<LoopEnd> wait();  // nothing: go on
   [[nodiscard]] Next receive(const ipc::TaskSlot& slot);
   [[nodiscard]] ipc::Status execute(const ipc::TaskSlot& slot);
   [[nodiscard]] std::span<const std::byte> payload(const ipc::TaskSlot& slot) const;

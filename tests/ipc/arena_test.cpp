@@ -146,6 +146,18 @@ TEST(ArenaTest, CommitsInStepsAheadOfWhatIsAllocated) {
   EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
 }
 
+TEST(ArenaTest, StillAllocatesWhenSomebodyHasClosedItsDescriptor) {
+  Arena arena("arena", 4 * kMiB);
+  const UniqueFd other(::dup(arena.fd()));
+  const int number = arena.fd();
+  ASSERT_EQ(::close(number), 0);
+  const auto block = arena.allocate(kMiB);
+  ASSERT_TRUE(block);
+  EXPECT_GE(bytes_backed(other.get()), kMiB);
+  std::memset(arena.at(block->offset), 1, kMiB);
+  ASSERT_EQ(::dup2(other.get(), number), number);  // the arena closes it
+}
+
 TEST(ArenaTest, ReusesMemoryThatIsWarm) {
   Arena arena("test", 64 * kMiB);
   for (int i = 0; i < 100; ++i) {

@@ -73,6 +73,11 @@ class LoopWorld {
   ipc::Arena& arguments() { return arguments_; }
   ipc::Arena& results() { return results_; }
 
+  void lose_bells() {
+    caller_bell_.reset();
+    control_bell_.reset();
+  }
+
   LoopEnd run(TaskRunner& runner) {
     return WorkerLoop(worker_, arguments_view_, results_, runner).run(kPid);
   }

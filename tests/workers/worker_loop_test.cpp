@@ -194,6 +194,15 @@ TEST(WorkerLoop, WakesFromItsSleepForATask) {
   EXPECT_EQ(runner.sleeps, runner.wakes);
 }
 
+TEST(WorkerLoop, LeavesWhenATaskHasClosedItsBells) {
+  LoopWorld world;
+  FakeRunner runner;
+  world.send_call(7, "seven");
+  world.lose_bells();
+  EXPECT_EQ(world.run(runner), LoopEnd::cut_off);
+  EXPECT_EQ(world.take().value().payload, "seven");
+}
+
 TEST(WorkerLoop, LeavesWhenTheRunnerWantsToAfterASleep) {
   LoopWorld world;
   FakeRunner runner;
