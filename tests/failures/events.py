@@ -97,6 +97,16 @@ def _blocks_in_c_with_the_gil() -> None:
     library.pthread_mutex_lock(mutex)
 
 
+def _writes_much() -> None:
+    """100 MB, in lines, half of it to each."""
+    line = b"x" * 1023 + b"\n"
+    for _ in range(50):
+        for fd in (1, 2):
+            block = memoryview(line * 1024)
+            while block:
+                block = block[os.write(fd, block) :]
+
+
 def _closes_every_fd() -> None:
     os.closerange(3, 65536)
 
@@ -152,6 +162,7 @@ EVENTS: dict[str, Callable[[], None]] = {
     "endless Python loop": _loops_in_python,
     "endless C call without the GIL": _blocks_in_c,
     "endless C call with the GIL": _blocks_in_c_with_the_gil,
+    "writes 100 MB to stdout and stderr": _writes_much,
     "closes every fd": _closes_every_fd,
     "replaces signal handlers": _replaces_signal_handlers,
     "changes cwd, environment, umask": _moves_house,

@@ -110,6 +110,7 @@ MATRIX = (
     Row("leaves a thread", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
     Row("leaves a daemon thread", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
     Row("leaves a child process", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
+    Row("writes 100 MB to stdout and stderr", ("executing", "middle item"), RESULT, KEPT),
     Row("forks and returns twice", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
     # --- it is not the worker that it happens to, or not yet
     Row("SIGKILL", (STARTING,), RESULT, REPLACED),
