@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Is anything lost when processes are killed at random, thousands of times?
 
-Three threads of a program keep a pool busy with tasks of mixed length and size, by submit(), by
-callbacks and by map(), while another process sends SIGKILL at random instants: to workers at work,
-and now and then to one that is just starting, to the template or to the guardian.
+Four threads of a program keep a pool busy with tasks of mixed length and size, by submit(), with
+retries, by callbacks and by map(), while another process sends SIGKILL at random instants: to
+workers at work, and now and then to one that is just starting, to the template or to the guardian.
 Each task writes its number to a file as soon as it begins, and each has one right answer.
 
 In the end it must hold that
-  every task has ended          with its right answer, or with WorkerDied
+  every task has ended          with its right answer, or with WorkerDied; with PoisonTask, if
+                                it was allowed retries and died in each
   no answer is wrong            each is compared with what it must be
   none has begun too often      once, and once more for each retry that it was allowed
   nothing is left behind        processes, descriptors, shared memory, threads
@@ -88,7 +89,8 @@ def run(settings: Settings) -> int:
     never = tally.submitted - tally.ended
     print(
         f"{tally.submitted:,} tasks: {tally.counts['right']:,} right, "
-        f"{tally.counts['WorkerDied']:,} died with their worker, {len(tally.wrong):,} wrong, "
+        f"{tally.counts['WorkerDied']:,} died with their worker, "
+        f"{tally.counts['PoisonTask']:,} with three, {len(tally.wrong):,} wrong, "
         f"{never:,} never ended, {len(often):,} begun too often or never; {len(left):,} leaked; "
         f"seed {settings.seed}"
     )

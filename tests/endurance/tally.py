@@ -48,7 +48,7 @@ class Tally:
         """The task has ended so."""
         right = job.right_answer()
         if error is None:
-            is_right = not job.raises and answer == right
+            is_right = not job.raises and not job.dies and answer == right
         else:
             is_right = job.raises and type(error) is work.TaskError and error.args == right
         with self._lock:

@@ -21,6 +21,7 @@ from tally import Tally
 import owngil
 
 IN_FLIGHT = 24  # tasks that each thread has at once
+RETRIES = 2
 
 MakeJob = Callable[[int, random.Random], work.Job]
 
@@ -42,7 +43,9 @@ class Users:
             threading.Thread(
                 target=self._use, args=(way, random.Random(f"{seed} {n}")), name=way.__name__
             )
-            for n, way in enumerate((self.by_result, self.by_callback, self.by_map))
+            for n, way in enumerate(
+                (self.by_result, self.by_retries, self.by_callback, self.by_map)
+            )
         ]
 
     def __enter__(self) -> Users:
@@ -63,6 +66,14 @@ class Users:
                 job = self._job(random_)
                 pending.append((job, self.pool.submit(work.run, self.journal, job)))
             self._judge(*pending.popleft())
+
+    def by_retries(self, random_: random.Random) -> None:
+        """What dies runs again, so often."""
+        again = self.pool.options(retries=RETRIES, retry_on=owngil.WorkerDied)
+        while not self._stopping.is_set():
+            jobs = [self._job(random_, 1 + RETRIES) for _ in range(IN_FLIGHT // 2)]
+            for job, future in [(job, again.submit(work.run, self.journal, job)) for job in jobs]:
+                self._judge(job, future)
 
     def by_callback(self, random_: random.Random) -> None:
         """Submit as soon as a callback has made room."""
@@ -95,8 +106,8 @@ class Users:
             for job, (answer, error) in zip(jobs, outcomes(results), strict=True):
                 self.tally.judge(job, answer, error)
 
-    def _job(self, random_: random.Random) -> work.Job:
-        return self._make_job(self.tally.next_number(), random_)
+    def _job(self, random_: random.Random, may_begin: int = 1) -> work.Job:
+        return self._make_job(self.tally.next_number(may_begin), random_)
 
     def _judge(self, job: work.Job, future: Future[object]) -> None:
         error = future.exception()

@@ -6,7 +6,9 @@ Runs in workers (`run`) and in the user's process (`Job`), from the same numbers
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -33,6 +35,7 @@ class Job:
     data: bytes = b""
     answer_bytes: int = 0
     raises: bool = False
+    dies: bool = False  # then there is no right answer
 
     def right_answer(self) -> tuple[int, int, int, bytes]:
         """In closed form: what `run` finds step by step."""
@@ -50,10 +53,18 @@ def run(path: str, job: Job) -> tuple[int, int, int, bytes]:
         worked = (worked * _FACTOR + _STEP) % _PRIME
     if job.sleep_s:
         time.sleep(job.sleep_s)
+    if job.dies:
+        end_by(signal.SIGKILL)
     answer = job.number, worked, zlib.crc32(job.data), pattern(job.number, job.answer_bytes)
     if job.raises:
         raise TaskError(*answer)
     return answer
+
+
+def end_by(number: int) -> None:
+    """Runs in a worker, and ends it."""
+    os.kill(os.getpid(), number)
+    signal.pause()  # it may be delivered a moment later
 
 
 def pattern(number: int, size: int) -> bytes:
