@@ -11,6 +11,16 @@
 
 namespace owngil::ipc {
 
+namespace {
+
+void write_to(int bell_fd) noexcept {
+  const std::uint64_t one = 1;
+  // It fails only where nobody is left to be told.
+  static_cast<void>(!::write(bell_fd, &one, sizeof one));
+}
+
+}  // namespace
+
 // --- the supervisor's end -----------------------------------------------------------------
 
 SupervisorEnd::SupervisorEnd(Channel& channel)
@@ -160,17 +170,15 @@ bool WorkerEnd::can_ring() const noexcept {
 }
 
 void WorkerEnd::ring() noexcept {
-  int fd = -1;
   // relaxed: the fence of publish_result orders it
   switch (static_cast<Bell>(board_.bell.load(std::memory_order_relaxed))) {
     case Bell::nobody: return;
-    case Bell::caller: fd = caller_bell_fd_; break;
-    case Bell::control: fd = control_bell_fd_; break;
+    case Bell::caller: write_to(caller_bell_fd_); break;
+    case Bell::control: ring_control(); break;
   }
-  const std::uint64_t one = 1;
-  // It fails only where nobody is left to be told.
-  static_cast<void>(!::write(fd, &one, sizeof one));
 }
+
+void WorkerEnd::ring_control() noexcept { write_to(control_bell_fd_); }
 
 void WorkerEnd::set_state(WorkerState state, std::uint32_t pid) noexcept {
   channel_.current.pid.store(pid, std::memory_order_relaxed);  // ordered by the next store

@@ -134,6 +134,8 @@ class WorkerEnd {
   // --- result ring: reserve, fill in, publish; rings the bell if it was asked to
   [[nodiscard]] ResultSlot& reserve_result() noexcept;  // never full: I5
   void publish_result() noexcept;
+  // Rings the control thread, whoever the bell names: for what nobody else must be waited for.
+  void ring_control() noexcept;
 
   // Whether it has its bells; a task may have closed every descriptor that it found.
   [[nodiscard]] bool can_ring() const noexcept;

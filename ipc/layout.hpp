@@ -97,17 +97,17 @@ struct alignas(kSlotBytes) ResultSlot {
   Where where;
   std::uint8_t flags;  // ResultFlag
   std::uint32_t reserved;
-  std::uint64_t reserved2;
+  std::uint64_t ended_ns;  // CLOCK_MONOTONIC, when it was encoded
   union {
     std::byte bytes[kInlineBytes];
     BlockRef block;
   };
 };
 
-// Also the flags of an item's header.
 enum ResultFlag : std::uint8_t {
-  kPrinted = 1,    // the worker may have printed or logged since its last result; of no item
-  kRetryable = 2,  // what was raised is one of the exceptions that `retry_on` names
+  kPrinted = 1,    // the worker may have printed or logged since its last result
+  kRetryable = 2,  // what was raised is one of those that `retry_on` names; also an item's flag
+  kLast = 4,       // the worker leaves: it claims no more tasks
 };
 
 // The first byte of every item of a chunk, in both directions (item.hpp reads and writes them).
@@ -139,6 +139,7 @@ struct alignas(kLineBytes) ChannelHeader {
   std::uint32_t rank;
   std::uint32_t kind;
   std::uint64_t generation;  // how many workers have had this rank before
+  std::uint64_t memory_limit;  // private bytes with which it takes no further task; 0: no limit
 };
 
 // A counter with a line of its own, so that its two sides never share one by accident.
@@ -245,7 +246,7 @@ static_assert(offsetof(ResultSlot, position) == 16);
 static_assert(offsetof(ResultSlot, size) == 24 && offsetof(ResultSlot, count) == 28);
 static_assert(offsetof(ResultSlot, status) == 32 && offsetof(ResultSlot, format) == 33);
 static_assert(offsetof(ResultSlot, where) == 34 && offsetof(ResultSlot, flags) == 35);
-static_assert(offsetof(ResultSlot, reserved) == 36 && offsetof(ResultSlot, reserved2) == 40);
+static_assert(offsetof(ResultSlot, reserved) == 36 && offsetof(ResultSlot, ended_ns) == 40);
 static_assert(offsetof(ResultSlot, bytes) == 48 && offsetof(ResultSlot, block) == 48);
 
 static_assert(sizeof(BlockRef) == 16 && offsetof(BlockRef, size) == 8);
@@ -256,6 +257,7 @@ static_assert(sizeof(ChainHeader) == 16 && offsetof(ChainHeader, next) == 0);
 static_assert(offsetof(ChannelHeader, magic) == 0 && offsetof(ChannelHeader, build) == 8);
 static_assert(offsetof(ChannelHeader, rank) == 16 && offsetof(ChannelHeader, kind) == 20);
 static_assert(offsetof(ChannelHeader, generation) == 24);
+static_assert(offsetof(ChannelHeader, memory_limit) == 32);
 static_assert(offsetof(Orders, notify_at) == 0 && offsetof(Orders, spin_ns) == 8);
 static_assert(offsetof(Orders, stop_task) == 16);
 static_assert(offsetof(Current, task) == 0 && offsetof(Current, progress) == 8);

@@ -5,16 +5,29 @@
 
 namespace owngil::runtime {
 
-Scheduler::Scheduler(std::uint32_t workers, std::uint32_t cpus, SchedulerTuning tuning)
-    : cpus_(cpus), tuning_(tuning), places_(workers) {
-  busy_.reserve(workers);
-}
+Scheduler::Scheduler(std::uint32_t cpus, SchedulerTuning tuning) : cpus_(cpus), tuning_(tuning) {}
 
 void Scheduler::add(Rank rank) {
+  if (rank >= places_.size()) places_.resize(rank + 1);
   Place& place = places_[rank];
   place = Place{};
-  place.present = place.open = true;
-  push_idle_last(rank);
+  place.present = place.open = place.starting = true;
+  ++open_;
+  put_idle_above(rank, kNone);
+}
+
+void Scheduler::came_up(Rank rank) {
+  Place& place = places_[rank];
+  if (!place.starting) return;
+  place.starting = false;
+  if (!place.open || place.outstanding > 0) return;
+  drop_idle(rank);
+  Rank below = kNone;  // the topmost of those that are still starting
+  for (Rank one = idle_bottom_; one != kNone && places_[one].starting;
+       one = places_[one].idle_above) {
+    below = one;
+  }
+  put_idle_above(rank, below);
 }
 
 void Scheduler::remove(Rank rank) {
@@ -33,10 +46,19 @@ void Scheduler::close(Rank rank) {
   Place& place = places_[rank];
   if (!place.open) return;
   place.open = false;
+  --open_;
   if (place.outstanding == 0) {
     drop_idle(rank);
     grant(rank, false);
   }
+}
+
+void Scheduler::reopen(Rank rank) {
+  Place& place = places_[rank];
+  if (!place.present || place.open) return;
+  place.open = true;
+  ++open_;
+  if (place.outstanding == 0) push_idle(rank);
 }
 
 void Scheduler::completed(Rank rank, std::uint64_t run_ns) {
@@ -44,6 +66,7 @@ void Scheduler::completed(Rank rank, std::uint64_t run_ns) {
   // too deep makes short tasks wait behind a long one.
   run_ns = std::max<std::uint64_t>(run_ns, 1);
   estimate_ns_ = std::max(run_ns, estimate_ns_ - estimate_ns_ / 8);
+  places_[rank].starting = false;
   finished_one(rank);
 }
 
@@ -62,13 +85,15 @@ void Scheduler::finished_one(Rank rank) {
 
 bool Scheduler::any_queued() const {
   return std::any_of(busy_.begin(), busy_.end(),
-                     [this](Rank rank) { return places_[rank].outstanding > 1; });
+                     [this](Rank rank) { return queued(places_[rank]) > 0; });
 }
 
 bool Scheduler::is_worth_moving() const {
-  return places_.size() > 1 && std::any_of(busy_.begin(), busy_.end(), [this](Rank rank) {
-           const std::uint64_t queued = places_[rank].outstanding - 1;
-           return queued > 0 && (estimate_ns_ == 0 || queued * estimate_ns_ >= tuning_.wake_ns);
+  return open_ > 1 && std::any_of(busy_.begin(), busy_.end(), [this](Rank rank) {
+           const Place& place = places_[rank];
+           const std::uint64_t count = queued(place);
+           return count > 0 && (estimate_ns_ == 0 || is_outrun(place) ||
+                                count * estimate_ns_ >= tuning_.wake_ns);
          });
 }
 
@@ -108,21 +133,19 @@ Rank Scheduler::least_loaded(std::uint64_t limit) const {
   return best;
 }
 
+// One that comes back without having been up (its task was taken back) goes below all others.
 void Scheduler::push_idle(Rank rank) {
-  Place& place = places_[rank];
-  place.idle_above = kNone;
-  place.idle_below = idle_top_;
-  if (idle_top_ != kNone) places_[idle_top_].idle_above = rank;
-  idle_top_ = rank;
+  put_idle_above(rank, places_[rank].starting ? kNone : idle_top_);
 }
 
-void Scheduler::push_idle_last(Rank rank) {
-  if (idle_top_ == kNone) return push_idle(rank);
-  Rank last = idle_top_;
-  while (places_[last].idle_below != kNone) last = places_[last].idle_below;
-  places_[last].idle_below = rank;
-  places_[rank].idle_above = last;
-  places_[rank].idle_below = kNone;
+// `below`: kNone for the bottom.
+void Scheduler::put_idle_above(Rank rank, Rank below) {
+  Place& place = places_[rank];
+  place.idle_below = below;
+  Rank& from_below = below != kNone ? places_[below].idle_above : idle_bottom_;
+  place.idle_above = from_below;
+  from_below = rank;
+  (place.idle_above != kNone ? places_[place.idle_above].idle_below : idle_top_) = rank;
 }
 
 void Scheduler::drop_idle(Rank rank) {
@@ -132,7 +155,11 @@ void Scheduler::drop_idle(Rank rank) {
   } else {
     idle_top_ = place.idle_below;
   }
-  if (place.idle_below != kNone) places_[place.idle_below].idle_above = place.idle_above;
+  if (place.idle_below != kNone) {
+    places_[place.idle_below].idle_above = place.idle_above;
+  } else {
+    idle_bottom_ = place.idle_above;
+  }
 }
 
 void Scheduler::push_busy(Rank rank) {

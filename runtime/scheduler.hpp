@@ -5,15 +5,19 @@
 //   and does what it says; tests play it under virtual time.
 // Threads: none; guarded by the supervisor's mutex.
 // Invariants:
-//   S1  An idle worker that is awake is chosen before any other, the most recently idle first;
-//       one that has just been added comes last, for it may still be starting.
+//   S1  An idle worker that is awake is chosen before any other, the most recently idle first; one
+//       that is still starting only where nobody else is idle.
 //   S2  No worker has more than depth() tasks outstanding.
 //   S3  Workers that are busy or may spin, plus one spinning caller, never exceed the CPUs,
 //       unless busy workers alone do.
 //   S4  While a worker is idle and nothing waits in the backlog, victim() names a worker whose
-//       ring holds a task behind one that has run for longer than a wake-up is worth.
+//       ring holds a task behind one that has run for longer than a wake-up is worth, or which
+//       is still starting while the idle one is not.
+//   S5  While nobody is idle and a task waits longer than a start takes, is_worth_starting() says
+//       so.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -29,18 +33,22 @@ struct SchedulerTuning {
   std::uint64_t ahead_ns = 400'000;
   // Waking a sleeping worker costs about this much; less work than that rather queues.
   std::uint64_t wake_ns = 50'000;
+  // Starting a worker costs about this much, until it has taken up its first task.
+  std::uint64_t start_ns = 5'000'000;
   // A ring never holds more; leaves room in it for blobs.
   std::uint32_t max_depth = 192;
 };
 
 class Scheduler {
  public:
-  Scheduler(std::uint32_t workers, std::uint32_t cpus, SchedulerTuning tuning = {});
+  explicit Scheduler(std::uint32_t cpus, SchedulerTuning tuning = {});
 
   // --- what happened
-  void add(Rank rank);     // a worker took up this place; it is idle
-  void remove(Rank rank);  // it is gone, and so is what was outstanding there
-  void close(Rank rank);   // nothing more for it, though it still works off what it has
+  void add(Rank rank);      // a worker starts in this place, which may be a new one; it is idle
+  void came_up(Rank rank);  // it can begin a task at once
+  void remove(Rank rank);   // it is gone, and so is what was outstanding there
+  void close(Rank rank);    // nothing more for it, though it still works off what it has
+  void reopen(Rank rank);   // it is to be given tasks again
   void completed(Rank rank, std::uint64_t run_ns);
   void withdrawn(Rank rank);  // a task was taken back from its ring
 
@@ -51,7 +59,7 @@ class Scheduler {
   template <class IsAsleep, class RunningNs>
   std::optional<Rank> assign(IsAsleep&& is_asleep, RunningNs&& running_ns) {
     if (idle_top_ != kNone) {
-      if (!is_asleep(idle_top_)) return take(idle_top_);
+      if (!places_[idle_top_].starting && !is_asleep(idle_top_)) return take(idle_top_);
       const Rank busy = cheap_busy();
       const bool stuck = busy != kNone && running_ns(busy) >= tuning_.wake_ns;
       return take(busy != kNone && !stuck ? busy : idle_top_);
@@ -75,13 +83,29 @@ class Scheduler {
     Rank best = kNone;
     for (Rank rank : busy_) {
       const Place& place = places_[rank];
-      if (place.outstanding < 2) continue;
-      const std::uint64_t queued = (place.outstanding - 1) * estimate_ns_;
-      if (queued < tuning_.wake_ns && running_ns(rank) < tuning_.wake_ns) continue;
+      const std::uint64_t count = queued(place);
+      if (count == 0) continue;
+      const bool is_brief = count * estimate_ns_ < tuning_.wake_ns;
+      if (!is_outrun(place) && is_brief && running_ns(rank) < tuning_.wake_ns) continue;
       if (best == kNone || place.outstanding > places_[best].outstanding) best = rank;
     }
     if (best == kNone) return std::nullopt;
     return best;
+  }
+
+  // With a place free: would one more worker begin a task sooner than those that are there?
+  // `waiting` tasks are in the backlog.
+  template <class RunningNs>
+  bool is_worth_starting(std::uint64_t waiting, RunningNs&& running_ns) const {
+    if (idle_top_ != kNone) return false;
+    if (open_ == 0 && waiting > 0) return true;
+    std::uint64_t count = waiting;
+    for (Rank rank : busy_) count += queued(places_[rank]);
+    if (count == 0) return false;
+    if (estimate_ns_ == 0 || count * estimate_ns_ >= busy_.size() * tuning_.start_ns) return true;
+    return std::any_of(busy_.begin(), busy_.end(), [&](Rank rank) {
+      return queued(places_[rank]) > 0 && running_ns(rank) >= tuning_.start_ns;
+    });
   }
 
   bool any_idle() const { return idle_top_ != kNone; }
@@ -103,17 +127,26 @@ class Scheduler {
     std::uint32_t outstanding = 0;
     bool present = false;
     bool open = false;     // may be given tasks
+    bool starting = false;  // not up yet, as far as is known
     bool granted = false;  // may spin when it runs out of work
     Rank idle_above = kNone;
     Rank idle_below = kNone;
     std::uint32_t busy_index = 0;
   };
 
+  // A worker that is up has nothing to do, while this one cannot begin what it has been given.
+  bool is_outrun(const Place& place) const {
+    return place.starting && idle_top_ != kNone && !places_[idle_top_].starting;
+  }
+  // What waits in its ring.
+  std::uint64_t queued(const Place& place) const {
+    return place.outstanding - (is_outrun(place) ? 0 : 1);
+  }
   Rank take(Rank rank);
   Rank cheap_busy() const;
   Rank least_loaded(std::uint64_t limit) const;
   void push_idle(Rank rank);
-  void push_idle_last(Rank rank);
+  void put_idle_above(Rank rank, Rank below);
   void drop_idle(Rank rank);
   void push_busy(Rank rank);
   void drop_busy(Rank rank);
@@ -128,6 +161,8 @@ class Scheduler {
   std::vector<Place> places_;
   std::vector<Rank> busy_;
   Rank idle_top_ = kNone;          // most recently idle
+  Rank idle_bottom_ = kNone;       // those that are starting lie below all others
+  std::uint32_t open_ = 0;         // places that may be given tasks
   std::uint32_t awake_ = 0;        // busy, or idle with a grant
   std::uint64_t estimate_ns_ = 0;  // of one task; 0: not known yet
   std::vector<Rank> changed_;

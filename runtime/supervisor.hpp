@@ -16,10 +16,12 @@
 
 #include "ipc/arena.hpp"
 #include "ipc/channel.hpp"
+#include "ipc/futex.hpp"
 #include "ipc/mapping.hpp"
 #include "runtime/blob_table.hpp"
 #include "runtime/launcher.hpp"
 #include "runtime/map_job.hpp"
+#include "runtime/restart_intensity.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/task.hpp"
 #include "runtime/worker_link.hpp"
@@ -27,6 +29,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -36,10 +39,22 @@
 
 namespace owngil::runtime {
 
+// More workers than this lost within the window, with no task to blame, break the pool.
+struct RestartLimit {
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+
+  std::uint64_t losses = 0;        // so many in all; kNone: there is no limit
+  std::uint64_t for_each_seat = 4;  // and so many for each worker that the pool is to have
+  std::uint64_t window_ns = 10'000'000'000;
+};
+
 struct SupervisorOptions {
   std::uint32_t workers = 1;
   std::uint32_t cpus = 1;                  // usable by this process
   std::uint64_t max_tasks_per_worker = 0;  // 0: no limit
+  std::uint64_t max_memory_per_worker = 0;  // private bytes; 0: no limit
+  std::uint64_t idle_timeout_ns = 0;        // a worker that is idle for so long leaves; 0: never
+  RestartLimit restarts = {};
   // Granted to a worker that may spin for its next task, and what a caller spins before it sleeps.
   // The caller's covers the time that it takes to wake a worker (40-80 us on virtual machines):
   // were it shorter, both would sleep by turns, each just missing the other.
@@ -70,13 +85,23 @@ struct WorkerSnapshot {
   std::uint32_t outstanding;  // tasks that it was given and has not answered
   std::uint64_t tasks_done;
   std::uint64_t busy_ns;
+  std::uint64_t idle_ns;  // since when it has had nothing to do; 0: it has
 };
 
 struct Snapshot {
-  std::vector<WorkerSnapshot> workers;
+  std::vector<WorkerSnapshot> workers;  // by rank, as many as the pool is to have
   std::uint64_t pending;
   std::uint64_t running;
-  std::uint64_t restarts;
+  std::uint64_t restarts;  // of workers that died, or could not be started
+  std::uint64_t recycled;  // workers that left because they had run enough, or held too much
+  std::uint64_t leaving;   // workers that have no seat any more, and are not gone yet
+};
+
+// A worker that was lost with no task to blame.
+struct Loss {
+  Failure failure;  // pid 0: there never was a process
+  bool came_up;
+  std::string reason;  // why there was no process
 };
 
 class Supervisor {
@@ -128,6 +153,11 @@ class Supervisor {
   void consume_segment(MapJob& job);
   void close_map(MapJob& job);  // cancels what has not begun, and more if its policy says so
 
+  // From now on so many workers. More are started before it returns; of those that are too many,
+  // the highest ranks leave when they are idle or have ended their present task. After the pool
+  // was closed: says so. Throws std::system_error; then the pool is as it was.
+  Admission resize(std::uint32_t workers);
+
   // --- the end
   void shutdown(bool cancel_waiting);
   WaitEnd wait_ended(std::uint64_t deadline_ns);
@@ -135,8 +165,8 @@ class Supervisor {
   // Why; a failure's bytes, or text. Requires: is_broken().
   const std::vector<std::byte>& broken_failure() const { return broken_failure_; }
   const std::string& broken_reason() const { return broken_reason_; }
-  // The death that broke it; nullptr: it was another reason.
-  const Failure* broken_by() const { return broken_by_.get(); }
+  // The deaths that broke it, the latest last; empty: it was another reason.
+  const std::deque<Loss>& broken_by() const { return broken_by_; }
 
   Snapshot snapshot();
 
@@ -150,9 +180,19 @@ class Supervisor {
 
  private:
   struct Waiter;
-  struct RankTotals {
+  // A place for a worker. Its rank is the worker's, and stays when that is replaced.
+  struct Seat {
     std::uint64_t tasks_done = 0;
     std::uint64_t busy_ns = 0;
+    std::uint64_t launches = 0;
+    std::uint64_t due_ns = 0;     // not to be filled before
+    std::uint32_t fruitless = 0;  // workers in a row that were lost before their first answer
+    bool wanted = false;          // empty, and to be filled even if there is no work for it
+  };
+  // A worker that has no seat any more, and nothing to answer: only its process is still there.
+  struct Leaver {
+    std::uint64_t key;
+    std::uint64_t told_ns;
   };
   // When a limit passes, and of which item of a chunk.
   struct Limit {
@@ -217,6 +257,7 @@ class Supervisor {
   bool arm(ipc::Bell who);
   void settle();
   void wake_workers();
+  bool is_recheck_due() const;
   std::uint64_t notify_position(WorkerLink& link) const;
 
   // limits, and the end of tasks that run (supervisor_limits.cpp)
@@ -251,12 +292,28 @@ class Supervisor {
                WorkerLink* until_gone);
   void leave_unbegun(Segment& segment);
   void complete_done(Segment& segment);
+  // seats (supervisor_seats.cpp)
+  void launch(Rank rank);
+  void fill_seats();
+  bool is_worth_starting();
+  bool may_start(Rank rank);
+  void vacate(Rank rank, bool refill);
+  void count_vacant();
+  void set_target(std::uint32_t workers);
+  void dismiss(WorkerLink& link, Dismissal why);
+  void readmit(WorkerLink& link);
+  void let_go(WorkerLink& link);
+  static bool may_be_let_go(const WorkerLink& link);
+  bool forget_leaver(std::uint64_t key);
+  void dismiss_idle(std::uint64_t now);
+  std::uint64_t idle_since(const WorkerLink& link, std::uint64_t now) const;
+  void lose(Rank rank, Loss loss, bool has_answered);
 
   // life and death (supervisor_life.cpp)
-  void launch(Rank rank, std::uint64_t generation);
   WorkerLink* find(std::uint64_t key);
+  void end_link(WorkerLink& link, Loss loss);
+  static bool is_task_to_blame(WorkerLink& link);
   void bury(WorkerLink& link, const Failure& failure);
-  void replace(Rank rank, std::uint64_t generation);
   void break_pool(std::vector<std::byte> failure, std::string reason);
   void fail_everything();
   void empty_backlog(Ending ending);
@@ -282,18 +339,28 @@ class Supervisor {
   TaskStore store_;
   TaskQueue backlog_;
   Agenda agenda_;
-  std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none
-  std::vector<RankTotals> totals_;
+  std::uint32_t target_;                            // so many workers the pool is to have
+  std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none. Never fewer than target_
+  std::vector<Seat> seats_;                         // by rank, as many
+  std::uint32_t present_ = 0;                       // links that are not null
+  std::uint32_t vacant_ = 0;                        // of the first target_, those that are
+  std::uint32_t wanted_ = 0;                        // of these, those that are to be filled
+  std::deque<Leaver> leavers_;                      // who was told first comes first
   std::vector<WorkerLink*> busy_;  // with something to be answered
   std::uint64_t last_id_ = 0;
   std::uint64_t pending_ = 0;  // calls and maps that are not complete
   std::uint64_t watched_ = 0;  // tasks that are watched and not complete
   std::uint64_t restarts_ = 0;
+  std::uint64_t recycled_ = 0;
+  std::uint64_t resizes_ = 0;
   std::uint64_t printed_by_ = 0;  // key of whom an answer or the end is dealt with; 0: no text
-  std::uint32_t fruitless_ = 0;   // workers in a row that ended before they were ready
+  RestartIntensity intensity_;
+  std::deque<Loss> losses_;  // the last few
   bool closing_ = false;
   bool ended_ = false;
-  std::uint64_t alarm_ns_ = ~std::uint64_t{0};  // when on_timer will be called; ~0: not at all
+  std::uint64_t alarm_ns_ = ipc::kForever;     // when on_timer will be called; kForever: not at all
+  std::uint64_t idle_due_ns_ = ipc::kForever;  // when somebody may have been idle for too long
+  bool recheck_armed_ = false;
   bool look_closely_ = false;       // time has passed: is a task stuck behind a long one?
   bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered
@@ -305,7 +372,7 @@ class Supervisor {
   ipc::BlockRef initializer_block_{};
   std::vector<std::byte> broken_failure_;
   std::string broken_reason_;
-  std::unique_ptr<const Failure> broken_by_;
+  std::deque<Loss> broken_by_;
   // guarded by completions_mutex_
   std::mutex completions_mutex_;
   std::condition_variable completions_ready_;

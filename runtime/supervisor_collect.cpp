@@ -36,9 +36,7 @@ void Supervisor::collect() {
     link.is_busy = false;
     busy_[i] = busy_.back();
     busy_.pop_back();
-    if (options_.max_tasks_per_worker != 0 && link.assigned >= options_.max_tasks_per_worker) {
-      stop_link(link);
-    }
+    if (link.dismissal != Dismissal::none && may_be_let_go(link)) let_go(link);
   }
 }
 
@@ -54,6 +52,7 @@ void Supervisor::collect_from(WorkerLink& link) {
       return;
     }
     link.end().pop_result();
+    if ((copy.flags & ipc::kLast) != 0) dismiss(link, Dismissal::memory);
   }
 }
 
@@ -64,23 +63,24 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
   link.pop_oldest();
   left(link, *task);
   const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
+  link.ended_ns = slot.ended_ns;
   scheduler_.completed(link.rank, run_ns);
-  RankTotals& totals = totals_[link.rank];
-  totals.busy_ns += run_ns;
+  Seat& seat = seats_[link.rank];
+  seat.busy_ns += run_ns;
   if (link.sentence.task == task) link.sentence = {};
   if (task->terms != nullptr && task->terms->verdict != Ending::none) {
     return accept_sentenced(link, slot, *task);
   }
   if (task->kind == ipc::TaskKind::chunk) {
     auto& segment = static_cast<Segment&>(*task);
-    totals.tasks_done += std::min(slot.count, segment.count);
+    seat.tasks_done += std::min(slot.count, segment.count);
     if (is_part(link, slot, segment)) return accept_part(link, slot, segment);
     const std::uint64_t each = std::max<std::uint64_t>(run_ns / segment.count, 1);
     // The first call in a worker loads the function: believe later ones more.
     MapJob& job = *segment.job;
     job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
   } else {
-    ++totals.tasks_done;
+    ++seat.tasks_done;
     if (slot.status == ipc::Status::raised && (slot.flags & ipc::kRetryable) != 0 &&
         judge_of(*task) != 0) {
       return rest_raised(link, slot, *task) || end_by_nonsense(link, *task);
@@ -104,6 +104,7 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
 
 // The worker was at this task when it wrote what makes no sense; the caller ends it for that.
 bool Supervisor::end_by_nonsense(WorkerLink& link, Task& task) {
+  link.killed_for_task = true;
   Failure failure = failure_of(link);
   failure.protocol = true;
   if (task.kind == ipc::TaskKind::chunk) {
@@ -195,6 +196,7 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
   if (!link.initializing) return false;
   link.initializing = false;
   --initializing_;
+  scheduler_.came_up(link.rank);
   if (slot.status == ipc::Status::returned) return true;
   if (slot.status != ipc::Status::raised) return false;
   Task failure;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The life of workers and of the pool: start, death, replacement, the end.
+// The life of the pool and the death of its workers. Who takes their seats: supervisor_seats.cpp.
 #include "ipc/build_id.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/control_protocol.hpp"
@@ -11,16 +11,12 @@
 
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <system_error>
 #include <utility>
 
 namespace owngil::runtime {
 
 namespace {
-
-// So many workers in a row that end before they are ready are not bad luck.
-constexpr std::uint32_t kFruitlessStarts = 4;
 
 ipc::UniqueFd make_bell() {
   const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -59,9 +55,12 @@ Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> laun
       arguments_("owngil-arguments", options.arena_size, ipc::OnFork::exclude),
       bell_(prepared(board_memory_)),
       blobs_(arguments_),
-      scheduler_(options.workers, options.cpus, options.tuning),
+      scheduler_(options.cpus, options.tuning),
+      target_(options.workers),
       links_(options.workers),
-      totals_(options.workers) {
+      seats_(options.workers),
+      vacant_(options.workers),
+      intensity_(options.restarts.window_ns) {
   ipc::seal_against_new_writers(board_fd_.get());
   arguments_.seal();
 }
@@ -88,19 +87,8 @@ void Supervisor::start(const Call* initializer) {
     blobs_.use(initializer_.function);
     blobs_.use(initializer_.context);
   }
-  for (Rank rank = 0; rank < options_.workers; ++rank) launch(rank, 0);
+  for (Rank rank = 0; rank < target_; ++rank) launch(rank);
   settle();
-}
-
-void Supervisor::launch(Rank rank, std::uint64_t generation) {
-  auto link =
-      std::make_unique<WorkerLink>(rank, launcher_->next_key(), generation, options_.arena_size);
-  launcher_->launch(link->key, {link->channel_fd(), link->results_fd(), arguments_.fd(),
-                                board_fd_.get(), caller_bell_.get(), control_bell_.get()});
-  links_[rank] = std::move(link);
-  if (has_initializer_) send_initializer(*links_[rank]);
-  scheduler_.add(rank);
-  apply_grants();
 }
 
 WorkerLink* Supervisor::find(std::uint64_t key) {
@@ -116,26 +104,32 @@ void Supervisor::on_started(std::uint64_t key, pid_t pid) {
   if (link == nullptr) return;
   link->pid = pid;
   if (link->state == LinkState::launching) link->state = LinkState::running;
+  if (link->initializing) return;
+  scheduler_.came_up(link->rank);
+  settle();
 }
 
 void Supervisor::on_failed(std::uint64_t key, const std::string& reason) {
   const Lock lock(mutex_);
   WorkerLink* link = find(key);
-  if (link == nullptr) return;
-  const Rank rank = link->rank;
-  const std::uint64_t generation = link->generation;
-  bury(*link, Failure{});
-  if (++fruitless_ >= kFruitlessStarts) {
-    break_pool({}, "no worker could be started: " + reason);
+  if (link != nullptr) {
+    end_link(*link, {failure_of(*link), false, reason});
+  } else if (!forget_leaver(key)) {
+    return;
   }
-  replace(rank, generation);
   settle();
+  maybe_ended();
 }
 
 void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit) {
   const Lock lock(mutex_);
   WorkerLink* link = find(key);
-  if (link == nullptr) return;
+  if (link == nullptr) {
+    if (!forget_leaver(key)) return;
+    settle();
+    maybe_ended();
+    return;
+  }
   collect_from(*link);
   const ipc::CurrentView current = link->last_words();
   Failure failure = failure_of(*link);
@@ -149,8 +143,6 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     const auto signal = static_cast<std::uint32_t>(WTERMSIG(exit.wait_status));
     failure.stack = link->last_stack(current.task, signal);
   }
-  const Rank rank = link->rank;
-  const std::uint64_t generation = link->generation;
   if (is_mismatch(current, exit)) {
     break_pool(
         {},
@@ -160,32 +152,56 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     break_pool(std::move(*link->failure), "the initializer of a worker failed");
   } else if (link->initializing && current.task == kInitializerTask) {
     if (!is_broken()) {
-      auto death = std::make_unique<Failure>(failure);
-      death->task = kInitializerTask;
-      death->task_name = blobs_.name(initializer_.function);
-      broken_by_ = std::move(death);
+      Failure death = failure;
+      death.task = kInitializerTask;
+      death.task_name = blobs_.name(initializer_.function);
+      broken_by_.push_back({std::move(death), true, {}});
     }
     break_pool({}, "a worker died in its initializer");
-  } else if (ran_nothing(*link, current)) {
-    if (++fruitless_ >= kFruitlessStarts) {
-      break_pool({}, "workers die before they are ready; the last one with wait status " +
-                         std::to_string(exit.wait_status));
-    }
-  } else {
-    fruitless_ = 0;
   }
-  bury(*link, failure);
-  replace(rank, generation);
+  end_link(*link, {failure, !ran_nothing(*link, current), {}});
   settle();
+  maybe_ended();
 }
 
-// Ends the link of a worker that is gone: what it had begun has died with it, the rest goes back
-// to the head of the backlog in its old order.
-void Supervisor::bury(WorkerLink& link, const Failure& failure) {
+// Ends the link of a worker that is gone, and says whether that is a loss: it was not if the
+// worker was to leave, or if a task was to blame.
+void Supervisor::end_link(WorkerLink& link, Loss loss) {
   const Rank rank = link.rank;
+  const bool was_told = link.dismissal != Dismissal::none || link.state == LinkState::leaving;
+  const bool is_recycled = link.is_recycled();
+  const bool has_answered = link.ended_ns != 0;
+  if (loss.came_up) intensity_.came_up(link.launched_ns);
+  const bool by_its_task = is_task_to_blame(link);
+  bury(link, loss.failure);
+  vacate(rank, true);
+  if (by_its_task) {
+    ++restarts_;
+    seats_[rank].fruitless = 0;
+  } else if (is_recycled) {
+    ++recycled_;
+  } else if (!was_told && (!closing_ || pending_ > 0)) {
+    ++restarts_;
+    lose(rank, std::move(loss), has_answered);
+  }
+}
+
+// Whether a task that has begun and is not answered is the reason, as far as can be known.
+bool Supervisor::is_task_to_blame(WorkerLink& link) {
+  if (link.killed_for_task) return true;
+  const Task* task = link.oldest();
+  const ipc::CurrentView current = link.last_words();
+  if (task == nullptr || task->id != current.task) return false;
+  return task->kind != ipc::TaskKind::chunk ||
+         current.progress < static_cast<const Segment*>(task)->count;
+}
+
+// What the worker had begun has died with it, the rest goes back to the head of the backlog in its
+// old order.
+void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   const ipc::CurrentView current = link.last_words();
   printed_by_ = link.key;
-  scheduler_.remove(rank);
+  scheduler_.remove(link.rank);
   if (link.initializing) --initializing_;
   if (link.is_busy) std::erase(busy_, &link);
   for (Task* task : std::exchange(link.after_death, {})) end_rest(*task);
@@ -201,20 +217,6 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
     }
   }
   printed_by_ = 0;
-  links_[rank].reset();
-}
-
-void Supervisor::replace(Rank rank, std::uint64_t generation) {
-  if (closing_ && (pending_ == 0 || is_broken())) {
-    maybe_ended();
-    return;
-  }
-  ++restarts_;
-  try {
-    launch(rank, generation + 1);
-  } catch (const std::exception& error) {
-    break_pool({}, std::string("a worker could not be replaced: ") + error.what());
-  }
 }
 
 void Supervisor::break_pool(std::vector<std::byte> failure, std::string reason) {
@@ -250,6 +252,7 @@ void Supervisor::fail_everything() {
     }
     launcher_->kill(link->key);
   }
+  for (const Leaver& leaver : leavers_) launcher_->kill(leaver.key);
   empty_backlog(Ending::broken);
   end_resting(Ending::broken);
   maybe_ended();
@@ -284,9 +287,7 @@ void Supervisor::maybe_stop() {
 
 void Supervisor::maybe_ended() {
   if (ended_ || !closing_ || (pending_ > 0 && !is_broken())) return;
-  for (const auto& link : links_) {
-    if (link) return;
-  }
+  if (present_ > 0 || !leavers_.empty()) return;
   ended_ = true;
   close_completions();
   wake_all();
@@ -298,13 +299,29 @@ Snapshot Supervisor::snapshot() {
   settle();
   Snapshot snapshot{};
   snapshot.restarts = restarts_;
+  snapshot.recycled = recycled_;
+  snapshot.leaving = leavers_.size();
+  const std::uint64_t now = ipc::now_ns();
   for (Rank rank = 0; rank < links_.size(); ++rank) {
     const WorkerLink* link = links_[rank].get();
     snapshot.running += link != nullptr && link->outstanding > 0 ? 1 : 0;
-    snapshot.workers.push_back({rank, link != nullptr ? link->pid : 0,
-                                link != nullptr ? link->state : LinkState::launching,
-                                link != nullptr ? link->outstanding : 0, totals_[rank].tasks_done,
-                                totals_[rank].busy_ns});
+    if (rank >= target_) {
+      snapshot.leaving += link != nullptr ? 1 : 0;
+      continue;
+    }
+    WorkerSnapshot worker{};
+    worker.rank = rank;
+    worker.state = LinkState::absent;
+    worker.tasks_done = seats_[rank].tasks_done;
+    worker.busy_ns = seats_[rank].busy_ns;
+    if (link != nullptr) {
+      worker.pid = link->pid;
+      worker.state = link->initializing ? LinkState::launching : link->state;
+      if (link->dismissal != Dismissal::none) worker.state = LinkState::leaving;
+      worker.outstanding = link->outstanding;
+      if (link->outstanding == 0) worker.idle_ns = now - idle_since(*link, now);
+    }
+    snapshot.workers.push_back(worker);
   }
   snapshot.pending = pending_ > snapshot.running ? pending_ - snapshot.running : 0;
   return snapshot;

@@ -55,6 +55,7 @@ void Supervisor::wake_at(std::uint64_t when_ns) {
 void Supervisor::on_timer() {
   const Lock lock(mutex_);
   alarm_ns_ = ipc::kForever;
+  recheck_armed_ = false;
   look_closely_ = true;
   collect();  // who has answered in time is not late because we are
   wake_workers();
@@ -69,6 +70,7 @@ void Supervisor::on_timer() {
   for (const auto& link : links_) {
     if (link) wake_at(watch(*link, now));
   }
+  if (idle_due_ns_ != ipc::kForever) dismiss_idle(now);
   settle();
   if (const auto next = agenda_.next_ns()) wake_at(*next);
 }
@@ -177,6 +179,7 @@ void Supervisor::doom(WorkerLink& link) {
   const Sentence sentence = std::exchange(link.sentence, {});
   Task& task = *sentence.task;
   link.state = LinkState::doomed;
+  link.killed_for_task = true;
   launcher_->kill(link.key);
   spare_unbegun(link);
   ipc::CurrentView current = link.end().current();

@@ -11,8 +11,9 @@ namespace owngil::runtime {
 
 namespace {
 
-// Room that a task may need in a ring: itself, its context, its function, the judge of exceptions.
-constexpr std::uint64_t kMessagesOfATask = 4;
+// Room that a task may need in a ring: for its context, its function, the judge of exceptions and
+// itself; and one more than that, so that a worker can always be told to stop.
+constexpr std::uint64_t kRoomForATask = 5;
 
 // A message without a payload.
 void put_head(ipc::TaskSlot& slot, ipc::TaskKind kind, std::uint32_t function = 0) {
@@ -157,7 +158,7 @@ void Supervisor::dispatch() {
     if (!rank) break;
     if (task->place == Task::Place::anchor) {
       auto& job = *static_cast<MapJob*>(task->watcher);
-      task = &cut_segment(job, segment_items(job, options_.workers));
+      task = &cut_segment(job, segment_items(job, target_));
       task->id = ++last_id_;
       if (job.cut == job.added) {
         backlog_.remove(job.anchor);
@@ -186,7 +187,7 @@ bool Supervisor::send_to_idle(Task& task, Rank full) {
 
 bool Supervisor::send(Task& task, Rank rank) {
   WorkerLink& link = *links_[rank];
-  if (!link.has_room(kMessagesOfATask)) return false;
+  if (!link.has_room(kRoomForATask)) return false;
   ipc::BlockRef items{};
   if (task.place == Task::Place::job) {
     auto& segment = static_cast<Segment&>(task);
@@ -226,7 +227,7 @@ bool Supervisor::send(Task& task, Rank rank) {
   touch_busy(link);
   link.end().wake_if_asleep();
   ++link.assigned;
-  if (link.assigned == options_.max_tasks_per_worker) scheduler_.close(rank);
+  if (link.assigned == options_.max_tasks_per_worker) dismiss(link, Dismissal::tasks);
   if (!link.to_forget.empty()) send_forgets(link);
   return true;
 }
@@ -301,6 +302,7 @@ void Supervisor::took_back(WorkerLink& link, Task& task) {
   took_out(link, task);
   task.stage.store(Stage::waiting, std::memory_order_relaxed);
   scheduler_.withdrawn(link.rank);
+  if (link.assigned-- == options_.max_tasks_per_worker) readmit(link);
 }
 
 // The task is in the ring no more, and will be sent anew.
@@ -339,7 +341,6 @@ void Supervisor::touch_busy(WorkerLink& link) {
 
 void Supervisor::stop_link(WorkerLink& link) {
   if (link.state == LinkState::leaving || link.state == LinkState::doomed) return;
-  if (!link.has_room(1)) return;
   scheduler_.close(link.rank);
   put_head(link.reserve(), ipc::TaskKind::stop);
   link.publish(nullptr);

@@ -116,8 +116,7 @@ bool Supervisor::sleep_as_collector(Lock& lock, std::uint64_t limit_ns) {
     collector_asleep_ = false;
     return false;
   }
-  const bool recheck = scheduler_.any_idle() && scheduler_.any_queued();
-  if (recheck) limit_ns = std::min(limit_ns, kRecheckNs);
+  if (is_recheck_due()) limit_ns = std::min(limit_ns, kRecheckNs);
   lock.unlock();
   pollfd bell{caller_bell_.get(), POLLIN, 0};
   const timespec time{static_cast<time_t>(limit_ns / 1'000'000'000),
@@ -245,6 +244,10 @@ void Supervisor::settle() {
     if (is_broken() && !purged_) fail_everything();
     dispatch();
     move_queued();
+    if (vacant_ > 0) {
+      fill_seats();
+      if (is_broken() && !purged_) fail_everything();
+    }
     maybe_stop();
     if (collector_ != nullptr ? !collector_asleep_ : !needs_service()) {
       if (bell_.who() != ipc::Bell::nobody) bell_.set(ipc::Bell::nobody);
@@ -252,7 +255,8 @@ void Supervisor::settle() {
     }
     if (arm(collector_ != nullptr ? ipc::Bell::caller : ipc::Bell::control)) break;
   }
-  if (collector_ == nullptr && scheduler_.any_idle() && scheduler_.any_queued()) {
+  if (!recheck_armed_ && collector_ == nullptr && is_recheck_due()) {
+    recheck_armed_ = true;
     wake_at(ipc::now_ns() + kRecheckNs);
   }
   if (alarm_ns_ == ipc::kForever && !busy_.empty() && bell_.who() == ipc::Bell::control) {
@@ -263,6 +267,11 @@ void Supervisor::settle() {
 // Those that owe an answer, whatever they say of their sleep.
 void Supervisor::wake_workers() {
   for (WorkerLink* link : busy_) link->end().wake();
+}
+
+// Whether time alone may show that a task is stuck behind a long one.
+bool Supervisor::is_recheck_due() const {
+  return (scheduler_.any_idle() || vacant_ > 0) && scheduler_.any_queued();
 }
 
 void Supervisor::on_control_bell() {

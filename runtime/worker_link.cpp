@@ -14,19 +14,21 @@ namespace owngil::runtime {
 
 namespace {
 
-ipc::Channel& prepared(ipc::Mapping& memory, Rank rank, std::uint64_t generation) {
+ipc::Channel& prepared(ipc::Mapping& memory, Rank rank, std::uint64_t generation,
+                       std::uint64_t memory_limit) {
   auto& channel = memory.as<ipc::Channel>();
   channel.header.magic = ipc::kMagic;
   channel.header.build = ipc::build_id();
   channel.header.rank = rank;
   channel.header.generation = generation;
+  channel.header.memory_limit = memory_limit;
   return channel;
 }
 
 }  // namespace
 
 WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_generation,
-                       std::size_t results_size)
+                       std::size_t results_size, std::uint64_t memory_limit)
     : rank(its_rank),
       key(its_key),
       generation(its_generation),
@@ -36,7 +38,7 @@ WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_g
                       ipc::OnFork::exclude),
       results_fd_(ipc::create_memfd("owngil-results", results_size)),
       results_(results_fd_.get(), results_size, ipc::OnFork::exclude),
-      end_(prepared(channel_memory_, its_rank, its_generation)) {
+      end_(prepared(channel_memory_, its_rank, its_generation, memory_limit)) {
   // Not the text of a dump: there is no memory for it until there is a text.
   if (!ipc::commit(channel_fd_.get(), 0, sizeof(ipc::Channel))) {
     throw std::system_error(ENOMEM, std::generic_category(), "fallocate(channel)");

@@ -31,6 +31,16 @@ enum class LinkState : std::uint8_t {
   running,    // its process exists
   leaving,    // it was told to stop
   doomed,     // it was killed by the pool; no answer is read from it any more
+  absent,     // of a snapshot only: the seat is empty
+};
+
+// Why a worker gets no more tasks. It leaves as soon as it has answered what it has.
+enum class Dismissal : std::uint8_t {
+  none,
+  tasks,    // it was given as many as it may have
+  memory,   // it said that it has too much; it leaves by itself
+  idle,     // it had nothing to do for too long
+  resized,  // the pool became smaller
 };
 
 // The one task that is to end though its worker runs it, and what happens to the worker.
@@ -45,7 +55,8 @@ struct Sentence {
 class WorkerLink {
  public:
   // Makes the shared memory. Throws std::system_error.
-  WorkerLink(Rank rank, std::uint64_t key, std::uint64_t generation, std::size_t results_size);
+  WorkerLink(Rank rank, std::uint64_t key, std::uint64_t generation, std::size_t results_size,
+             std::uint64_t memory_limit);
 
   // --- task ring
   bool has_room(std::uint64_t messages);
@@ -77,6 +88,9 @@ class WorkerLink {
   // Nothing: it has not answered yet. Empty: it is not in that task.
   std::optional<std::string> answered_stack(std::uint64_t task) const;
 
+  bool is_recycled() const {
+    return dismissal == Dismissal::tasks || dismissal == Dismissal::memory;
+  }
   bool knows(std::uint32_t blob) const { return blob < blobs_.size() && blobs_[blob]; }
   void set_known(std::uint32_t blob, bool known);
 
@@ -97,18 +111,21 @@ class WorkerLink {
   const std::uint64_t launched_ns;
   // what the supervisor keeps beside
   LinkState state = LinkState::launching;
+  Dismissal dismissal = Dismissal::none;
   bool initializing = false;                      // its initializer has not answered
   std::optional<std::vector<std::byte>> failure;  // its initializer's; it is about to leave
   pid_t pid = 0;
   std::uint32_t outstanding = 0;
   std::uint32_t watched = 0;   // tasks outstanding whose completion somebody waits for
   std::uint64_t assigned = 0;  // tasks since its start
+  std::uint64_t ended_ns = 0;  // when its last answer was made, as it says; 0: none yet
   // of the tasks outstanding that have a time limit
   std::uint32_t timed = 0;
   std::uint64_t shortest_limit_ns = ~std::uint64_t{0};
   Sentence sentence;
   std::uint64_t ordered_stop = 0;  // the task that was told to stop last
   bool broke_protocol = false;
+  bool killed_for_task = false;    // the pool did, for what a task did to it or would not end
   std::vector<Task*> after_death;  // to be queued again once the process is gone
   std::vector<std::uint32_t> to_forget;
   bool is_busy = false;  // among the supervisor's busy links

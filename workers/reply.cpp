@@ -39,7 +39,6 @@ void Reply::fill(ipc::Status status, ipc::Format format, ipc::Where where, std::
   slot_.where = where;
   slot_.flags = flags;
   slot_.reserved = 0;
-  slot_.reserved2 = 0;
 }
 
 }  // namespace owngil::workers

@@ -88,7 +88,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
   if (!module) return -1;
   Executor executor(std::move(*module), end, state);
   state.interruption = &executor.interruption();
-  WorkerLoop loop(end, arguments, results, executor);
+  WorkerLoop loop(end, arguments, results, executor, MemoryLimit(channel.header.memory_limit));
   const LoopEnd ended = loop.run(pid);
   state.interruption = nullptr;
   return ended == LoopEnd::interrupted ? -1 : kExitInOrder;

@@ -23,8 +23,12 @@ LoopEnd WorkerLoop::work() {
     }
     const Next next = receive(*slot);
     channel_.pop_task();
-    if (next == Next::stop) return LoopEnd::stopped;
-    if (next == Next::initializer_failed) return LoopEnd::initializer_failed;
+    switch (next) {
+      case Next::go_on: break;
+      case Next::stop: return LoopEnd::stopped;
+      case Next::initializer_failed: return LoopEnd::initializer_failed;
+      case Next::over_memory: channel_.ring_control(); return LoopEnd::over_memory;
+    }
   }
 }
 
@@ -46,20 +50,14 @@ WorkerLoop::Next WorkerLoop::receive(const ipc::TaskSlot& slot) {
       return Next::go_on;
     case ipc::TaskKind::stop: return Next::stop;
     case ipc::TaskKind::initialize:
-      if (channel_.try_claim() && execute(slot) == ipc::Status::raised) {
-        return Next::initializer_failed;
-      }
-      return Next::go_on;
     case ipc::TaskKind::call:
-    case ipc::TaskKind::chunk:
-      if (channel_.try_claim()) static_cast<void>(execute(slot));
-      return Next::go_on;
+    case ipc::TaskKind::chunk: return channel_.try_claim() ? execute(slot) : Next::go_on;
   }
   OWNGIL_CHECK(!"a kind of task that this build knows");
   return Next::stop;
 }
 
-ipc::Status WorkerLoop::execute(const ipc::TaskSlot& slot) {
+WorkerLoop::Next WorkerLoop::execute(const ipc::TaskSlot& slot) {
   const std::uint64_t begun_ns = now_ns_ != 0 ? now_ns_ : ipc::now_ns();
   channel_.begin(slot.task, begun_ns);
   const Task task{.id = slot.task,
@@ -78,10 +76,20 @@ ipc::Status WorkerLoop::execute(const ipc::TaskSlot& slot) {
   result.task = task.id;
   result.position = channel_.task_position();
   result.run_ns = now_ns_ - begun_ns;
+  result.ended_ns = now_ns_;
   if (runner_.has_printed(result.run_ns)) reply.add_flag(ipc::kPrinted);
-  const ipc::Status status = reply.status();
+  Next next = Next::go_on;
+  if (task.kind == ipc::TaskKind::initialize) {
+    if (reply.status() == ipc::Status::raised) next = Next::initializer_failed;
+  } else if (limit_.is_look_due(now_ns_)) {
+    if (limit_.is_exceeded(now_ns_)) {
+      reply.add_flag(ipc::kLast);
+      next = Next::over_memory;
+    }
+    now_ns_ = 0;  // the next task has not begun yet
+  }
   channel_.publish_result();
-  return status;
+  return next;
 }
 
 std::span<const std::byte> WorkerLoop::payload(const ipc::TaskSlot& slot) const {

@@ -8,6 +8,7 @@
 
 #include "ipc/arena.hpp"
 #include "ipc/channel.hpp"
+#include "workers/memory_limit.hpp"
 #include "workers/received_blobs.hpp"
 #include "workers/reply.hpp"
 #include "workers/result_memory.hpp"
@@ -40,6 +41,7 @@ class TaskRunner {
 enum class LoopEnd {
   stopped,             // as it was told
   initializer_failed,  // the reply to `initialize` says how
+  over_memory,         // its last reply said so; what it had not claimed is the supervisor's again
   interrupted,         // the runner wanted to leave while there was nothing to do
   cut_off,             // its bells are gone: nobody would hear of its answers
 };
@@ -47,19 +49,23 @@ enum class LoopEnd {
 class WorkerLoop {
  public:
   WorkerLoop(ipc::WorkerEnd& channel, const ipc::ArenaView& arguments, ipc::Arena& results,
-             TaskRunner& runner)
-      : channel_(channel), arguments_(arguments), memory_(results, channel), runner_(runner) {}
+             TaskRunner& runner, MemoryLimit limit = MemoryLimit(0))
+      : channel_(channel),
+        arguments_(arguments),
+        memory_(results, channel),
+        runner_(runner),
+        limit_(limit) {}
 
   // Says `ready`, works, says `leaving`.
   LoopEnd run(std::uint32_t pid);
 
  private:
-  enum class Next { go_on, stop, initializer_failed };
+  enum class Next { go_on, stop, initializer_failed, over_memory };
 
   [[nodiscard]] LoopEnd work();
   [[nodiscard]] std::optional<LoopEnd> wait();  // nothing: go on
   [[nodiscard]] Next receive(const ipc::TaskSlot& slot);
-  [[nodiscard]] ipc::Status execute(const ipc::TaskSlot& slot);
+  [[nodiscard]] Next execute(const ipc::TaskSlot& slot);
   [[nodiscard]] std::span<const std::byte> payload(const ipc::TaskSlot& slot) const;
 
   // immutable after construction
@@ -68,8 +74,9 @@ class WorkerLoop {
   ResultMemory memory_;
   TaskRunner& runner_;
   // the loop's
+  MemoryLimit limit_;
   ReceivedBlobs blobs_;
-  std::uint64_t now_ns_ = 0;  // when the task before ended; 0: the loop has waited since
+  std::uint64_t now_ns_ = 0;  // when the task before ended; 0: time has passed since
 };
 
 }  // namespace owngil::workers

@@ -137,7 +137,22 @@ PyModuleDef module_definition = {
     free_module,
 };
 
+// A class that is garbage itself has lost its MRO before its instances go.
+ModuleState* state_of_garbage(PyTypeObject* type) {
+  for (; type != nullptr; type = type->tp_base) {
+    if ((type->tp_flags & Py_TPFLAGS_HEAPTYPE) == 0) continue;
+    PyObject* module = PyType_GetModule(type);
+    if (module == nullptr) {
+      PyErr_Clear();
+    } else if (PyModule_GetDef(module) == &module_definition) {
+      return state_of_module(module);
+    }
+  }
+  return nullptr;
+}
+
 ModuleState* state_of(PyTypeObject* type) {
+  if (type->tp_mro == nullptr) return state_of_garbage(type);
   PyObject* module = PyType_GetModuleByDef(type, &module_definition);
   return module != nullptr ? state_of_module(module) : nullptr;
 }
@@ -168,12 +183,18 @@ PyObject* broken_exception(runtime::Supervisor& supervisor) {
   const Ref make = Ref::steal(package_function("_outcomes", "pool_broken"));
   if (!make) return nullptr;
   const auto& failure = supervisor.broken_failure();
-  const runtime::Failure* const death = supervisor.broken_by();
-  const Ref facts = death != nullptr ? facts_of(*death) : Ref::borrow(Py_None);
-  if (!facts) return nullptr;
+  const Ref losses = Ref::steal(PyList_New(0));
+  if (!losses) return nullptr;
+  for (const runtime::Loss& loss : supervisor.broken_by()) {
+    const Ref facts = facts_of(loss.failure);
+    if (!facts) return nullptr;
+    const Ref row = Ref::steal(Py_BuildValue(
+        "(OOs)", facts.get(), loss.came_up ? Py_True : Py_False, loss.reason.c_str()));
+    if (!row || PyList_Append(losses.get(), row.get()) < 0) return nullptr;
+  }
   return PyObject_CallFunction(make.get(), "sy#O", supervisor.broken_reason().c_str(),
                                reinterpret_cast<const char*>(failure.data()),
-                               static_cast<Py_ssize_t>(failure.size()), facts.get());
+                               static_cast<Py_ssize_t>(failure.size()), losses.get());
 }
 
 PyObject* raise_admission(runtime::Supervisor& supervisor, runtime::Admission admission,

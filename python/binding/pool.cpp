@@ -87,6 +87,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   static const char* names[] = {"workers",
                                 "cpus",
                                 "max_tasks_per_child",
+                                "max_memory_per_child",
+                                "idle_timeout_ns",
+                                "max_restarts",
+                                "restarts_for_each",
+                                "restart_window_ns",
                                 "arena_size",
                                 "spin_ns",
                                 "argv",
@@ -104,6 +109,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   unsigned int workers = 0;
   unsigned int cpus = 0;
   unsigned long long max_tasks = 0;
+  unsigned long long max_memory = 0;
+  unsigned long long idle_timeout_ns = 0;
+  unsigned long long max_restarts = 0;
+  unsigned long long restarts_for_each = 0;
+  unsigned long long restart_window_ns = 0;
   unsigned long long arena_size = 0;
   unsigned long long spin_ns = 0;
   PyObject* argv = nullptr;
@@ -119,11 +129,12 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* number_lasts = nullptr;
   PyObject* context = nullptr;
   int forward_output = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$IIKKKOOy#y#psO!OOOp:_open",
-                                   const_cast<char**>(names), &workers, &cpus, &max_tasks,
-                                   &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
-                                   &config, &config_size, &spawn, &name, &PyList_Type, &fds,
-                                   &number, &number_lasts, &context, &forward_output)) {
+  if (!PyArg_ParseTupleAndKeywords(
+          args, kwargs, "$IIKKKKKKKKOOy#y#psO!OOOp:_open", const_cast<char**>(names), &workers,
+          &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
+          &restart_window_ns, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
+          &config, &config_size, &spawn, &name, &PyList_Type, &fds, &number, &number_lasts,
+          &context, &forward_output)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -144,6 +155,9 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   options.workers = workers;
   options.cpus = cpus;
   options.max_tasks_per_worker = max_tasks;
+  options.max_memory_per_worker = max_memory;
+  options.idle_timeout_ns = idle_timeout_ns;
+  options.restarts = {max_restarts, restarts_for_each, restart_window_ns};
   options.arena_size = arena_size;
   options.spin_ns = spin_ns;
   if (install_audit_hook() < 0) return nullptr;
@@ -231,6 +245,28 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
 // _map(fn, iterables, timeout, chunksize, buffersize)
 PyObject* map(PyObject* object, PyObject* args) { return map_calls(object, nullptr, args); }
 
+PyObject* resize(PyObject* object, PyObject* workers) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  if (self == nullptr) return nullptr;
+  const unsigned long count = PyLong_AsUnsignedLong(workers);
+  if (PyErr_Occurred()) return nullptr;
+  runtime::Admission admission = runtime::Admission::admitted;
+  const bool done = guarded([&] {
+    const WithoutGil without_gil;
+    admission = self->supervisor->resize(static_cast<std::uint32_t>(count));
+  });
+  if (!done) return nullptr;
+  if (admission == runtime::Admission::closed) {
+    PyErr_SetString(PyExc_RuntimeError, "cannot resize a pool after shutdown");
+    return nullptr;
+  }
+  if (admission != runtime::Admission::admitted) {
+    return raise_admission(*self->supervisor, admission, 0);
+  }
+  Py_RETURN_NONE;
+}
+
 // Both do nothing in the child of a fork(), where the pool is closed already.
 PyObject* shutdown(PyObject* object, PyObject* cancel) {
   const int cancel_futures = PyObject_IsTrue(cancel);
@@ -275,7 +311,8 @@ PyObject* is_broken(PyObject* object, PyObject*) {
   return PyBool_FromLong(self->supervisor != nullptr && self->supervisor->is_broken());
 }
 
-// -> (pending, running, restarts, [(rank, pid, state, outstanding, tasks done, busy ns), ...])
+// -> (pending, running, restarts, recycled, leaving,
+//     [(rank, pid, state, outstanding, tasks done, busy ns, idle ns), ...])
 PyObject* snapshot(PyObject* object, PyObject*) {
   ModuleState* state = nullptr;
   PoolObject* self = usable(object, state);
@@ -285,14 +322,17 @@ PyObject* snapshot(PyObject* object, PyObject*) {
   if (!workers) return nullptr;
   for (const runtime::WorkerSnapshot& worker : taken.workers) {
     const Ref row = Ref::steal(Py_BuildValue(
-        "(IiIIKK)", worker.rank, static_cast<int>(worker.pid), static_cast<unsigned>(worker.state),
+        "(IiIIKKK)", worker.rank, static_cast<int>(worker.pid), static_cast<unsigned>(worker.state),
         worker.outstanding, static_cast<unsigned long long>(worker.tasks_done),
-        static_cast<unsigned long long>(worker.busy_ns)));
+        static_cast<unsigned long long>(worker.busy_ns),
+        static_cast<unsigned long long>(worker.idle_ns)));
     if (!row || PyList_Append(workers.get(), row.get()) < 0) return nullptr;
   }
-  return Py_BuildValue("(KKKO)", static_cast<unsigned long long>(taken.pending),
+  return Py_BuildValue("(KKKKKO)", static_cast<unsigned long long>(taken.pending),
                        static_cast<unsigned long long>(taken.running),
-                       static_cast<unsigned long long>(taken.restarts), workers.get());
+                       static_cast<unsigned long long>(taken.restarts),
+                       static_cast<unsigned long long>(taken.recycled),
+                       static_cast<unsigned long long>(taken.leaving), workers.get());
 }
 
 // --- the object -----------------------------------------------------------------------------
@@ -357,6 +397,7 @@ PyMethodDef methods[] = {
     {"_drop_blob", drop_blob, METH_O, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
     {"_kill", kill, METH_O, nullptr},
+    {"_resize", resize, METH_O, nullptr},
     {"_shutdown", shutdown, METH_O, nullptr},
     {"_wait_ended", wait_ended, METH_NOARGS, nullptr},
     {"_is_broken", is_broken, METH_NOARGS, nullptr},

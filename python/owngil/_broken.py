@@ -65,7 +65,10 @@ class PoisonTask(WorkerDied):
 
 
 class PoolBroken(BrokenProcessPool):
-    """The pool cannot run tasks any more: its initializer failed, or its workers keep dying."""
+    """The pool cannot run tasks any more: its initializer failed, or its workers keep dying.
+
+    `__cause__` is what the initializer raised, or the last death; `__notes__` list the last few.
+    """
 
 
 WorkerDied.__module__ = PoisonTask.__module__ = PoolBroken.__module__ = "owngil"

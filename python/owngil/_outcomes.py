@@ -12,7 +12,8 @@ from ._errors import TaskTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from collections.abc import Sequence
+    from typing import Any, TypedDict
 
     class Facts(TypedDict):
         """A runtime::Failure. What is bytes may be any."""
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
         begun: bool
 
 
-__all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died"]
+    # Of a worker that broke the pool: also whether it came up, and why there never was one.
+    Loss = tuple[Facts, bool, str]
+
+
+__all__ = ["pool_broken", "task_timed_out", "tell_attempts", "worker_died", "worker_lost"]
 
 # Of a dead worker's stderr, in the message; the exception has all that was kept.
 _LINES = 12
@@ -48,33 +53,44 @@ _INITIALIZER = 2**64 - 1  # runtime::kInitializerTask
 
 
 def worker_died(facts: Facts) -> WorkerDied:
-    exitcode: int | None = None
-    number: int | None = None
-    status = facts["wait_status"]
-    if not facts["status_known"]:
-        how = "in a way that nobody saw"
-    elif os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        how = f"by signal {number} ({_signal_name(number)})"
-    else:
-        exitcode = os.waitstatus_to_exitcode(status)
-        how = f"with exit code {exitcode}"
-    if facts["broke_protocol"]:
-        how = "by the pool: it had written nonsense to its shared memory"
+    """A death that failed the task, or the initializer, that the worker had begun."""
     task_name = facts["task_name"].decode(errors="replace")
-    stack = _stack(facts["stack"])
     text = (
-        f"the worker that ran {_describe_task(facts, task_name)} ended {how} "
+        f"the worker that ran {_describe_task(facts, task_name)} ended {_how(facts)} "
         f"after {facts['seconds']:.3g} s ({_describe_worker(facts)})."
     )
     if facts["task_id"] != _INITIALIZER:
         text += " Only this task is lost; the pool goes on."
+    return _died(
+        facts,
+        text,
+        task_id=facts["task_id"],
+        task_name=task_name,
+        item=facts["item"],
+        seconds=facts["seconds"],
+    )
+
+
+def worker_lost(facts: Facts, came_up: bool, reason: str) -> WorkerDied:
+    """A death that no task was to blame for, or (`reason`) a start that came to nothing."""
+    rank = facts["rank"]
+    if reason:
+        return WorkerDied(f"no worker could be started (rank {rank}): {reason}", rank=rank)
+    when = "while it ran no task" if came_up else "before it was ready"
+    return _died(facts, f"a worker ended {_how(facts)} {when} ({_describe_worker(facts)}).")
+
+
+def _died(facts: Facts, text: str, **of_task: Any) -> WorkerDied:
+    status, known = facts["wait_status"], facts["status_known"]
+    number = os.WTERMSIG(status) if known and os.WIFSIGNALED(status) else None
+    exitcode = os.waitstatus_to_exitcode(status) if known and number is None else None
+    stack = _stack(facts["stack"])
     lines = [text]
     if facts["oom"]:
         lines.append(_describe_oom(facts))
     if stack:
         lines.append(f"Where it was:\n{stack}")
-    elif number is not None and not facts["broke_protocol"]:
+    elif number is not None and of_task and not facts["broke_protocol"]:
         lines.append("It left no Python stack.")
     stderr = _output.tail(facts["worker_key"])
     if stderr:
@@ -85,15 +101,24 @@ def worker_died(facts: Facts) -> WorkerDied:
         signal=number,
         pid=facts["pid"],
         rank=facts["rank"],
-        task_id=facts["task_id"],
-        task_name=task_name,
-        item=facts["item"],
-        seconds=facts["seconds"],
         peak_rss=facts["peak_rss"],
         oom=facts["oom"],
         stack=stack,
         stderr=stderr,
+        **of_task,
     )
+
+
+def _how(facts: Facts) -> str:
+    status = facts["wait_status"]
+    if facts["broke_protocol"]:
+        return "by the pool: it had written nonsense to its shared memory"
+    if not facts["status_known"]:
+        return "in a way that nobody saw"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"by signal {number} ({_signal_name(number)})"
+    return f"with exit code {os.waitstatus_to_exitcode(status)}"
 
 
 def task_timed_out(facts: Facts) -> TaskTimeout:
@@ -139,16 +164,29 @@ def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseEx
     return error
 
 
-def pool_broken(reason: str, failure: bytes, death: Facts | None) -> PoolBroken:
-    """`failure`: of the initializer. `death`: of the worker that ran it."""
+def pool_broken(reason: str, failure: bytes, losses: Sequence[Loss]) -> PoolBroken:
+    """`failure`: of the initializer. `losses`: the worker that died of it, or the last few of those
+    that were lost with no task to blame.
+    """
     _output.show_all()  # a worker may have said why
-    error = PoolBroken(f"the pool is broken: {reason}")
-    if death is not None:
-        error.__cause__ = worker_died(death)
-    elif failure:
+    cause: BaseException | None = None
+    notes = []
+    for facts, came_up, why in losses:
+        if facts["task_id"] == _INITIALIZER:
+            cause = worker_died(facts)
+        else:
+            cause = worker_lost(facts, came_up, why)
+            notes.append(str(cause).partition("\n")[0])
+    if notes:
+        reason = f"{reason}; the last one: {notes[-1]}"
+    if failure:
         from ._pickling import load_exception
 
-        error.__cause__ = load_exception(failure)
+        cause = load_exception(failure)
+    error = PoolBroken(f"the pool is broken: {reason}")
+    for note in notes:
+        error.add_note(f"lost: {note}")
+    error.__cause__ = cause
     return error
 
 

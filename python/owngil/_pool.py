@@ -42,6 +42,13 @@ _SPIN_NS = 100_000
 _ARENA_SIZE = 1 << 36
 _SMALLEST_ARENA = 1 << 24
 
+# Workers lost with no task to blame, for each worker that the pool is to have, before it breaks.
+# One for each may come at once, when somebody kills all workers or the template dies; more is a
+# pattern. Where none can be started it takes about half a second, so a user sees the cause soon.
+_RESTARTS_FOR_EACH = 4
+_NO_LIMIT = (1 << 64) - 1  # as runtime::RestartLimit
+_FOR_EVER = 1 << 62
+
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _counter = 0
 
@@ -54,6 +61,14 @@ class Pool(_core.PoolBase, Executor):
     initializer, initargs: called in each worker before its first task. multiprocessing's locks
         and queues may be among initargs, unless they are of the fork context.
     max_tasks_per_child: a worker is replaced after so many tasks; default: never.
+    max_memory_per_child: a worker that has more private memory than this, in bytes, after a task
+        is replaced; default: no limit.
+    idle_timeout: a worker that has had nothing to do for so many seconds leaves. Down to none,
+        and they are started again when there is work. Default: they stay.
+    max_restarts, restart_window: more than so many workers lost within so many seconds, with no
+        task to blame (they ended while idle, or could not be started), break the pool. What a
+        task did to its worker does not count. "auto": 4 for each worker, which even all of them
+        killed at once does not reach; None: no limit.
     kind: "process" (workers that own their interpreter and GIL) or "thread" (the baseline with
         a single GIL, in this process).
     start: "template" forks workers from a small process that was started for the purpose;
@@ -91,6 +106,10 @@ class Pool(_core.PoolBase, Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
+        idle_timeout: float | None = None,
+        max_restarts: int | str | None = "auto",
+        restart_window: float = 10.0,
         kind: str = "process",
         start: str = "template",
         preload: Sequence[str] = (),
@@ -99,12 +118,14 @@ class Pool(_core.PoolBase, Executor):
         name: str | None = None,
     ) -> None:
         self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
+        self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
         if mp_context is not None:
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
         preload = _module_names(preload)
         self._check_flag("forward_output", forward_output)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
+        self._resizing = threading.Lock()
         self._name = name or _next_name()
         self._initargs_fds = []
         self._initargs = initargs  # a lock's name in the system goes away with it
@@ -130,6 +151,11 @@ class Pool(_core.PoolBase, Executor):
             workers=workers,
             cpus=cpus,
             max_tasks_per_child=max_tasks_per_child or 0,
+            max_memory_per_child=min(max_memory_per_child or 0, _FOR_EVER),
+            idle_timeout_ns=_nanoseconds(idle_timeout) if idle_timeout is not None else 0,
+            max_restarts=_restarts(max_restarts),
+            restarts_for_each=_RESTARTS_FOR_EACH if max_restarts == "auto" else 0,
+            restart_window_ns=_nanoseconds(restart_window),
             arena_size=_arena_size(workers),
             spin_ns=_SPIN_NS if cpus > 1 else 0,
             argv=argv,
@@ -166,12 +192,8 @@ class Pool(_core.PoolBase, Executor):
             ("max_tasks_per_child", max_tasks_per_child),
             ("threads_per_worker", threads_per_worker),
         ):
-            if count is None:
-                continue
-            if not isinstance(count, int) or isinstance(count, bool):
-                raise TypeError(f"{label} must be an integer or None, not {count!r}")
-            if count <= 0:
-                raise ValueError(f"{label} must be greater than 0, not {count}")
+            if count is not None:
+                _check_count(label, count, "an integer or None")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be a callable, not {initializer!r}")
         for label, given, allowed in (("kind", kind, KINDS), ("start", start, STARTS)):
@@ -182,6 +204,22 @@ class Pool(_core.PoolBase, Executor):
     def _check_flag(label: str, given: Any) -> None:
         if not isinstance(given, bool):
             raise TypeError(f"{label} must be True or False, not {given!r}")
+
+    @staticmethod
+    def _check_life(
+        max_memory_per_child: Any, idle_timeout: Any, max_restarts: Any, restart_window: Any
+    ) -> None:
+        if max_memory_per_child is not None:
+            _check_count("max_memory_per_child", max_memory_per_child, "an integer or None")
+        if max_restarts is not None and max_restarts != "auto":
+            if not isinstance(max_restarts, int) or isinstance(max_restarts, bool):
+                what = 'an integer, "auto" or None'
+                raise TypeError(f"max_restarts must be {what}, not {max_restarts!r}")
+            if max_restarts < 0:
+                raise ValueError(f"max_restarts must not be less than 0, not {max_restarts}")
+        if idle_timeout is not None:
+            _check_seconds("idle_timeout", idle_timeout, "a number of seconds or None")
+        _check_seconds("restart_window", restart_window, "a number of seconds")
 
     @staticmethod
     def _check_map(fn: Any, chunksize: int | None, buffersize: Any) -> None:
@@ -265,6 +303,19 @@ class Pool(_core.PoolBase, Executor):
         One that has not begun is only cancelled.
         """
         return self._kill(future)
+    def resize(self, max_workers: int) -> None:
+        """From now on have so many workers; returns at once.
+
+        More are started now. Of those that are too many, the highest ranks leave: when they are
+        idle, or have ended their present task; what waits for them runs elsewhere. Any thread may
+        call this at any time.
+        Raises RuntimeError after shutdown(), BrokenProcessPool if the pool is broken, OSError if
+        the system refuses more workers: then there are as many as before.
+        """
+        _check_count("max_workers", max_workers, "an integer")
+        with self._resizing:
+            self._resize(max_workers)
+            self._max_workers = max_workers
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more tasks, and let the workers go once what was submitted is done.
@@ -314,6 +365,30 @@ def _capture(weak: weakref.ref[Pool]) -> int:
     if before:
         pool._drop_blob(before)
     return pool._context_number
+
+
+def _check_count(label: str, count: Any, kind: str) -> None:
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"{label} must be {kind}, not {count!r}")
+    if count <= 0:
+        raise ValueError(f"{label} must be greater than 0, not {count}")
+
+
+def _check_seconds(label: str, seconds: Any, kind: str) -> None:
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"{label} must be {kind}, not {seconds!r}")
+    if not seconds > 0:  # NaN as well
+        raise ValueError(f"{label} must be greater than 0, not {seconds}")
+
+
+def _nanoseconds(seconds: float) -> int:
+    return max(1, int(min(seconds * 1e9, _FOR_EVER)))
+
+
+def _restarts(max_restarts: int | str | None) -> int:
+    if max_restarts is None:
+        return _NO_LIMIT
+    return 0 if isinstance(max_restarts, str) else min(max_restarts, _FOR_EVER)
 
 
 def _module_names(preload: Sequence[str]) -> list[str]:

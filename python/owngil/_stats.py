@@ -8,18 +8,22 @@ from dataclasses import dataclass
 __all__ = ["PoolStats", "WorkerStats"]
 
 # As runtime::LinkState.
-_STATES = ("starting", "running", "leaving", "leaving")
+_STATES = ("starting", "running", "leaving", "leaving", "absent")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """One worker's place. `pid` is None while it starts; `busy_time` is in seconds."""
+    """One worker's place. `pid` is None while nobody is there, or somebody starts.
+
+    Times are in seconds. `idle_for` is None unless the worker is idle.
+    """
 
     rank: int
     pid: int | None
-    state: str  # "starting", "idle", "busy" or "leaving"
+    state: str  # "starting", "idle", "busy", "leaving", or "absent": until there is work for one
     tasks_done: int
     busy_time: float
+    idle_for: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +33,24 @@ class PoolStats:
     workers: tuple[WorkerStats, ...]
     pending: int  # waiting, in the backlog or in a worker's ring
     running: int
-    restarts: int  # workers that were replaced
+    restarts: int  # workers that died, or could not be started, and were replaced
+    recycled: int  # workers that left because of max_tasks_per_child or max_memory_per_child
+    leaving: int  # workers whose place is another's already, or no more, and that are not gone yet
 
 
 def make_stats(
     pending: int,
     running: int,
     restarts: int,
-    rows: list[tuple[int, int, int, int, int, int]],
+    recycled: int,
+    leaving: int,
+    rows: list[tuple[int, int, int, int, int, int, int]],
 ) -> PoolStats:
     workers = []
-    for rank, pid, state, outstanding, done, busy_ns in rows:
+    for rank, pid, state, outstanding, done, busy_ns, idle_ns in rows:
         name = _STATES[state]
         if name == "running":
             name = "busy" if outstanding else "idle"
-        workers.append(WorkerStats(rank, pid or None, name, done, busy_ns / 1e9))
-    return PoolStats(tuple(workers), pending, running, restarts)
+        idle_for = idle_ns / 1e9 if name == "idle" else None
+        workers.append(WorkerStats(rank, pid or None, name, done, busy_ns / 1e9, idle_for))
+    return PoolStats(tuple(workers), pending, running, restarts, recycled, leaving)

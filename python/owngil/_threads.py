@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._cpus import usable_cpus
-from ._pool import Pool, _next_name
+from ._pool import Pool, _check_count, _next_name
 from ._worker import Identity, of_threads
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ T = TypeVar("T")
 
 
 class ThreadPool(Pool):
-    """Threads of this process. What is about processes alone (start, preload, ...) is ignored."""
+    """Threads of this process. What is about processes alone (start, preload, ...) is ignored.
+
+    So is what ends workers: a thread that is idle costs little, and stays until the pool ends.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,10 @@ class ThreadPool(Pool):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
+        idle_timeout: float | None = None,
+        max_restarts: int | str | None = "auto",
+        restart_window: float = 10.0,
         kind: str = "thread",
         start: str = "template",
         preload: Any = (),
@@ -46,14 +53,16 @@ class ThreadPool(Pool):
     ) -> None:
         self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
         self._check_flag("forward_output", forward_output)
+        self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
         self._max_workers = max_workers or usable_cpus()
         self._name = name or _next_name()
         self._initargs_fds = []
         self._lock = threading.Lock()
-        self._ranks: dict[int, int] = {}  # by thread
+        self._rank_is_free = threading.Condition(self._lock)
+        self._held: set[int] = set()  # ranks of the tasks that run
+        self._threads = 0  # that have started
         self._done = [0] * self._max_workers
         self._busy_ns = [0] * self._max_workers
-        self._running = 0
         self._initializer = initializer
         self._initargs = initargs
         self._executor = ThreadPoolExecutor(
@@ -62,25 +71,28 @@ class ThreadPool(Pool):
 
     def _enter(self) -> None:
         with self._lock:
-            self._ranks[threading.get_ident()] = len(self._ranks)
+            self._threads += 1
         if self._initializer is not None:
             self._initializer(*self._initargs)
 
     def _call(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         thread = threading.get_ident()
-        rank = self._ranks[thread]
+        with self._rank_is_free:
+            while len(self._held) >= self._max_workers:  # it has become smaller
+                self._rank_is_free.wait()
+            rank = next(rank for rank in range(self._max_workers) if rank not in self._held)
+            self._held.add(rank)
         of_threads[thread] = Identity(rank, os.getpid(), "thread", self._name)
         begun = time.monotonic_ns()
-        with self._lock:
-            self._running += 1
         try:
             return fn(*args, **kwargs)
         finally:
             del of_threads[thread]
-            with self._lock:
-                self._running -= 1
+            with self._rank_is_free:
+                self._held.remove(rank)
                 self._done[rank] += 1
                 self._busy_ns[rank] += time.monotonic_ns() - begun
+                self._rank_is_free.notify()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:  # type: ignore[override]
         if not callable(fn):
@@ -118,6 +130,22 @@ class ThreadPool(Pool):
             for future in ahead:
                 future.cancel()
 
+    def resize(self, max_workers: int) -> None:
+        """From now on have so many threads at work; those that are too many take up no task."""
+        _check_count("max_workers", max_workers, "an integer")
+        executor = self._executor
+        with executor._shutdown_lock, self._rank_is_free:
+            if executor._shutdown:
+                raise RuntimeError("cannot resize a pool after shutdown")
+            more = max_workers - len(self._done)
+            self._done += [0] * more
+            self._busy_ns += [0] * more
+            self._max_workers = max_workers
+            if more > 0:
+                executor._max_workers = max_workers
+                for _ in range(min(more, executor._work_queue.qsize())):
+                    executor._adjust_thread_count()
+            self._rank_is_free.notify_all()
     def options(self, **terms: Any) -> Any:
         """Not to be had: nothing can stop a thread, or survive its crash."""
         raise NotImplementedError(
@@ -136,20 +164,25 @@ class ThreadPool(Pool):
         from ._stats import PoolStats, WorkerStats
 
         with self._lock:
-            threads = len(self._ranks)
             pending = self._executor._work_queue.qsize()
-            running = self._running
+            running = len(self._held)
             rows = tuple(
                 WorkerStats(
                     rank,
                     os.getpid(),
-                    "idle" if rank < threads else "starting",
+                    self._state(rank),
                     self._done[rank],
                     self._busy_ns[rank] / 1e9,
+                    None,
                 )
                 for rank in range(self._max_workers)
             )
-        return PoolStats(rows, pending, running, 0)
+        return PoolStats(rows, pending, running, 0, 0, 0)
+
+    def _state(self, rank: int) -> str:
+        if rank in self._held:
+            return "busy"
+        return "idle" if rank < self._threads else "absent"
 
     @property
     def _broken(self) -> bool:

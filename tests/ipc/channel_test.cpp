@@ -350,12 +350,13 @@ TEST(LayoutTest, TheWorkedExampleIsWhatTheChannelWrites) {
   result.status = Status::returned;
   result.format = Format::tagged;
   result.where = Where::inline_bytes;
+  result.ended_ns = 5'000'000'850;
   std::memcpy(result.bytes, "\x04\x0E", 2);
   worker.publish_result();
   EXPECT_EQ(bytes_at(reinterpret_cast<std::byte*>(&memory.channel) + 0xA100, 0x32),
             (std::vector<unsigned>{0x2D, 1,   0, 0, 0, 0, 0, 0, 0x52, 3, 0, 0, 0, 0, 0, 0,  //
                                    0x2C, 1,   0, 0, 0, 0, 0, 0, 2,    0, 0, 0, 1, 0, 0, 0,  //
-                                   1,    1,   0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0, 0, 0, 0,  //
+                                   1,    1,   0, 0, 0, 0, 0, 0, 0x52, 0xF5, 5, 0x2A, 1, 0, 0, 0,  //
                                    4,    0x0E}));
   EXPECT_EQ(memory.channel.result_tail.value.load(), 291U);
 }

@@ -23,6 +23,11 @@ def echo(value: Any) -> Any:
     return value
 
 
+def call(call: tuple[Any, ...]) -> Any:
+    function, *args = call
+    return function(*args)
+
+
 def capture(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
@@ -60,6 +65,12 @@ def raise_at(item: int, bad: int) -> int:
 
 def touch(path: Path) -> None:
     path.touch()
+
+
+def append_line(path: Path, line: object) -> object:
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    return line
 
 
 def count_to(limit: int) -> int:
@@ -128,3 +139,16 @@ class HoldsALockError(Exception):
     def __init__(self, word: str) -> None:
         super().__init__(word)
         self.lock = threading.Lock()
+
+
+def leave_a_thread_behind(gate: Any) -> None:
+    threading.Thread(target=gate.enter).start()
+
+
+_kept: list[bytes] = []
+
+
+def keep(size: int) -> tuple[int, int]:
+    """Leaks so many bytes; returns what has leaked in this process, and its pid."""
+    _kept.append(os.urandom(1) * size)
+    return sum(map(len, _kept)), os.getpid()

@@ -125,6 +125,25 @@ def test_a_result_that_is_dropped_at_exit_is_harmless() -> None:
     """)
 
 
+@pytest.mark.parametrize("kept", ["pool", "future", "results"])
+def test_a_class_of_the_users_that_is_garbage_with_what_it_made_is_harmless(kept: str) -> None:
+    """The collector takes the class apart before its instances go."""
+    source = f"""
+        import gc, owngil
+        class Mine(owngil.Pool): pass
+        pool = Mine(1)
+        future = pool.submit(pow, 2, 3)
+        results = pool.map(abs, range(5))
+        print(future.result(), sum(results))
+        Mine.kept = {kept}
+        pool.me = pool
+        pool.shutdown()
+        del Mine, pool, future, results
+        if {kept == "pool"}: gc.collect()
+    """
+    assert scripts.run_code(source).lines == ["8 10"]
+
+
 def test_a_new_pool_at_exit_is_refused_or_works_but_does_not_hang() -> None:
     done = scripts.run_code("""
         import atexit

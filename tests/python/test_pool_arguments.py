@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -79,6 +80,57 @@ def test_a_count_of_tasks_per_child_below_one_is_refused() -> None:
 def test_a_count_of_tasks_per_child_that_is_no_int_is_refused() -> None:
     with pytest.raises(TypeError, match="max_tasks_per_child"):
         owngil.Pool(1, max_tasks_per_child="3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["max_memory_per_child", "idle_timeout", "restart_window"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_limit_of_a_workers_life_below_the_least_is_refused(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be greater than 0"):
+        owngil.Pool(1, **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("max_memory_per_child", "1G", "an integer or None"),
+        ("max_memory_per_child", 1e9, "an integer or None"),
+        ("idle_timeout", "60", "a number of seconds or None"),
+        ("idle_timeout", True, "a number of seconds or None"),
+        ("restart_window", None, "a number of seconds"),
+        ("restart_window", "5", "a number of seconds"),
+        ("max_restarts", 2.5, 'an integer, "auto" or None'),
+        ("max_restarts", "many", 'an integer, "auto" or None'),
+        ("max_restarts", False, 'an integer, "auto" or None'),
+    ],
+)
+def test_a_limit_of_a_workers_life_of_another_type_is_refused(
+    name: str, value: Any, kind: str
+) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be {kind}, not"):
+        owngil.Pool(1, **{name: value})
+    with pytest.raises(TypeError, match=f"{name} must be {kind}, not"):
+        owngil.Pool(1, kind="thread", **{name: value})
+
+
+def test_not_a_number_is_no_time() -> None:
+    with pytest.raises(ValueError, match="idle_timeout must be greater than 0"):
+        owngil.Pool(1, idle_timeout=math.nan)
+
+
+def test_less_than_no_restarts_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_restarts must not be less than 0"):
+        owngil.Pool(1, max_restarts=-1)
+
+
+def test_limits_without_end_are_taken() -> None:
+    with owngil.Pool(
+        1,
+        max_memory_per_child=1 << 100,
+        idle_timeout=math.inf,
+        max_restarts=1 << 100,
+        restart_window=math.inf,
+    ) as pool:
+        assert pool.submit(tasks.echo, 1).result() == 1
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])

@@ -42,12 +42,18 @@ EXPECTED: dict[str, Any] = {
 }
 
 task = st.sampled_from(sorted(TASKS) * 4 + sorted(DEADLY))
-step = st.tuples(task, st.sampled_from(["", "", "cancel", "ask", "poll", "watch"]))
+step = st.tuples(task, st.sampled_from(["", "", "cancel", "ask", "poll", "watch", "resize"]))
+
+POOLS: dict[str, dict[str, Any]] = {
+    "workers that stay": {},
+    "workers that come and go": {"idle_timeout": 0.002, "max_tasks_per_child": 7},
+    "workers that leak": {"max_memory_per_child": 1, "idle_timeout": 0.05},
+}
 
 
-@pytest.fixture(scope="module")
-def shared_pool() -> Iterator[owngil.Pool]:
-    with owngil.Pool(2) as pool:
+@pytest.fixture(scope="module", params=POOLS)
+def shared_pool(request: pytest.FixtureRequest) -> Iterator[owngil.Pool]:
+    with owngil.Pool(2, **POOLS[request.param]) as pool:
         yield pool
 
 
@@ -72,6 +78,8 @@ def test_each_future_ends_as_its_task_says(
         elif deed == "watch":
             watched += 1
             other.add_done_callback(called.put)
+        elif deed == "resize":
+            shared_pool.resize(order.randint(1, 4))
     order.shuffle(futures)
     for name, future in futures:
         if future.cancelled():
@@ -98,7 +106,8 @@ def test_each_future_ends_as_its_task_says(
 def test_each_item_of_a_map_ends_as_its_task_says(
     shared_pool: owngil.Pool, names: list[str], chunksize: int | None, buffersize: int | None
 ) -> None:
-    results = shared_pool.map(_run, names, chunksize=chunksize, buffersize=buffersize)
+    calls = [(TASKS | DEADLY)[name] for name in names]
+    results = shared_pool.map(tasks.call, calls, chunksize=chunksize, buffersize=buffersize)
     outcomes = tasks.outcomes(results)
     assert len(outcomes) == len(names)
     for name, outcome in zip(names, outcomes, strict=True):
@@ -107,8 +116,3 @@ def test_each_item_of_a_map_ends_as_its_task_says(
             assert isinstance(outcome, expected)
         else:
             assert outcome == expected
-
-
-def _run(name: str) -> Any:
-    function, *args = (TASKS | DEADLY)[name]
-    return function(*args)

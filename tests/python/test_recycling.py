@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import collections
+import threading
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import tasks
 
 import owngil
+from harness.conditions import wait_until
 from harness.gate import Gate
 
 
@@ -55,6 +59,60 @@ def test_a_task_of_another_worker_is_not_touched(gate: Gate) -> None:
         assert [pool.submit(tasks.echo, number).result() for number in range(4)] == [0, 1, 2, 3]
         gate.open()
         assert held.result() > 0
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_one_task_a_worker_with_many_threads_and_maps_neither_hangs_nor_loses(
+    threads: int, tmp_path: Path
+) -> None:
+    """The standard pool deadlocks: cpython#115634."""
+    (tmp_path / "runs").touch()
+    returned: list[object] = []
+
+    def call(number: int) -> None:
+        labels = [f"{number}/{count}" for count in range(30)]
+        futures = [pool.submit(tasks.append_line, tmp_path / "runs", label) for label in labels[:10]]
+        returned.extend(pool.map(tasks.append_line, [tmp_path / "runs"] * 20, labels[10:], chunksize=1))
+        returned.extend(future.result() for future in futures)
+
+    with owngil.Pool(2, max_tasks_per_child=1) as pool:
+        callers = [threading.Thread(target=call, args=(number,)) for number in range(threads)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    wanted = Counter(f"{number}/{count}" for number in range(threads) for count in range(30))
+    assert Counter(returned) == wanted
+    assert Counter((tmp_path / "runs").read_text().split()) == wanted
+
+
+def test_a_worker_that_hangs_at_its_exit_holds_up_nobody(gate: Gate) -> None:
+    """A thread that a task has left behind keeps its process from ending; then it is killed, once
+    its place is needed."""
+    with owngil.Pool(1, max_tasks_per_child=1) as pool:
+        for _ in range(4):
+            pool.submit(tasks.leave_a_thread_behind, gate).result()
+        wait_until(lambda: pool.stats().recycled == 4)
+        gate.open()
+
+
+def test_the_next_worker_starts_while_the_one_before_still_leaves(gate: Gate) -> None:
+    with owngil.Pool(1, max_tasks_per_child=1) as pool:
+        pool.submit(tasks.leave_a_thread_behind, gate).result()
+        assert pool.submit(tasks.rank_and_pid).result()[0] == 0
+        assert pool.stats().leaving >= 1
+        gate.open()
+
+
+def test_stats_count_those_that_were_recycled_apart_from_those_that_died() -> None:
+    with owngil.Pool(1, max_tasks_per_child=2) as pool:
+        for number in range(6):
+            assert pool.submit(tasks.echo, number).result() == number
+        wait_until(lambda: pool.stats().recycled == 3)
+        with pytest.raises(owngil.WorkerDied):
+            pool.submit(tasks.end_by_exit_code, 1).result()
+        wait_until(lambda: pool.stats().restarts == 1)
+        assert pool.stats().recycled == 3
 
 
 _noted = 0

@@ -15,6 +15,7 @@ import pytest
 import tasks
 
 import owngil
+from harness.conditions import wait_until
 
 
 @pytest.fixture
@@ -78,6 +79,37 @@ def test_asyncio_takes_it(pool: owngil.Pool) -> None:
     assert asyncio.run(main()) == 3
 
 
+def test_it_can_become_larger(pool: owngil.Pool) -> None:
+    barrier = threading.Barrier(4)
+    futures = [pool.submit(barrier.wait, 30) for _ in range(4)]
+    pool.resize(4)
+    assert sorted(future.result() for future in futures) == [0, 1, 2, 3]
+    assert len(pool.stats().workers) == pool._max_workers == 4
+
+
+def test_it_can_become_smaller(pool: owngil.Pool) -> None:
+    go_on = threading.Event()
+    held = [pool.submit(go_on.wait, 30) for _ in range(2)]
+    wait_until(lambda: pool.stats().running == 2)
+    pool.resize(1)
+    ranks = [pool.submit(_rank_while_no_other, pool) for _ in range(10)]
+    go_on.set()
+    assert all(future.result() for future in held)
+    assert {future.result() for future in ranks} == {(0, 1)}
+
+
+def test_after_shutdown_it_cannot_be_resized(pool: owngil.Pool) -> None:
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.resize(3)
+
+
+@pytest.mark.parametrize("size", [0, "2"])
+def test_a_size_that_is_none_is_refused(pool: owngil.Pool, size: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="max_workers"):
+        pool.resize(size)
+
+
 def test_submit_after_shutdown_is_refused(pool: owngil.Pool) -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
@@ -104,3 +136,9 @@ def test_a_subclass_of_the_users_runs_on_threads_too() -> None:
         assert isinstance(pool, Mine)
         assert pool.submit(os.getpid).result() == os.getpid()
         assert pool.twice(4) == 8
+
+
+def _rank_while_no_other(pool: owngil.Pool) -> tuple[int, int]:
+    worker = owngil.worker()
+    assert worker is not None
+    return worker.rank, pool.stats().running

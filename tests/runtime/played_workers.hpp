@@ -3,7 +3,8 @@
 //
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
 // a process would that was killed, "hold" waits until the test calls open() or the worker is
-// killed, "obey" until it is interrupted, too; "print" is said to have printed.
+// killed, "obey" until it is interrupted, too; "print" is said to have printed, "grow" makes the
+// worker's memory larger.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
@@ -26,6 +27,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -84,15 +86,22 @@ class PlayedWorkers {
     changed_.wait(lock, [&] { return held_ >= tasks; });
   }
 
+  // How often a task with this payload was begun.
+  int runs(const std::string& payload) {
+    const std::lock_guard lock(mutex_);
+    const auto found = runs_.find(payload);
+    return found != runs_.end() ? found->second : 0;
+  }
+
   std::uint64_t launches() {
     const std::lock_guard lock(mutex_);
     return launches_;
   }
 
-  // The next launches are refused by the system.
-  void refuse_launches() {
+  // Launched, and not gone yet.
+  std::size_t alive() {
     const std::lock_guard lock(mutex_);
-    refuse_ = true;
+    return alive_.size();
   }
 
   // What happens when a worker is asked where it is, on the control thread.
@@ -109,6 +118,33 @@ class PlayedWorkers {
     channel->dump.size = static_cast<std::uint32_t>(text.size());
     ++channel->dump.number;
   }
+
+  // The next launches are refused by the system, after so many more.
+  void refuse_launches(std::uint64_t after = 0) {
+    const std::lock_guard lock(mutex_);
+    refuse_from_ = launches_ + after;
+  }
+
+  // What becomes of the next launches: a worker, nothing, or one that ends before it is ready.
+  enum class Start { works, fails, is_stillborn };
+  void set_starts(Start start) {
+    const std::lock_guard lock(mutex_);
+    start_ = start;
+  }
+
+  // Whether workers that are starting, or leaving, are kept at it.
+  void hold_starts(bool held) {
+    const std::lock_guard lock(mutex_);
+    starts_held_ = held;
+    changed_.notify_all();
+  }
+  void hold_ends(bool held) {
+    const std::lock_guard lock(mutex_);
+    ends_held_ = held;
+    changed_.notify_all();
+  }
+
+  static std::uint64_t key_of(pid_t pid) { return static_cast<std::uint64_t>(pid - kFirstPid); }
 
   // What the first worker answers instead of the truth.
   std::function<void(ipc::ResultSlot&)> lie;
@@ -184,6 +220,8 @@ class PlayedWorkers {
     }
 
     void obey(std::span<const std::byte> bytes) {
+      world_.count_run({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      if (starts_with(bytes, "grow")) private_bytes_ += 100;
       if (starts_with(bytes, "die")) throw Killed{};
       if (starts_with(bytes, "hold")) world_.hold(key_, false);
       if (starts_with(bytes, "obey")) world_.hold(key_, true);
@@ -228,20 +266,44 @@ class PlayedWorkers {
   void launch(std::uint64_t key, const WorkerFds& fds) {
     const auto copy = [](int fd) { return ipc::UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
     const std::lock_guard lock(mutex_);
-    if (refuse_) throw std::system_error(EAGAIN, std::generic_category(), "clone");
+    if (launches_ >= refuse_from_) {
+      throw std::system_error(EAGAIN, std::generic_category(), "clone");
+    }
     ++launches_;
-    post_locked([this, key] { supervisor_->on_started(key, static_cast<pid_t>(1000 + key)); });
+    if (start_ == Start::fails) {
+      post_locked([this, key] { supervisor_->on_failed(key, "there is no template"); });
+      return;
+    }
+    alive_.insert(key);
     threads_.emplace_back([this, key, channel = copy(fds.channel), results = copy(fds.results),
                            arguments = copy(fds.arguments), board = copy(fds.board),
                            caller = copy(fds.caller_bell),
                            control = copy(fds.control_bell)]() mutable {
-      play(key, channel.get(), std::move(results), arguments.get(), board.get(), caller.get(),
-           control.get());
-      post([this, key] {
-        supervisor_->on_exited(key, static_cast<pid_t>(1000 + key), WorkerExit{9, true, 0});
-      });
+      if (come_up(key)) {
+        play(key, channel.get(), std::move(results), arguments.get(), board.get(), caller.get(),
+             control.get());
+      }
+      go(key);
     });
   }
+
+  // False: it ends before it is ready.
+  bool come_up(std::uint64_t key) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !starts_held_ || killed_.contains(key) || stopping_; });
+    post_locked([this, key] { supervisor_->on_started(key, pid_of(key)); });
+    return start_ != Start::is_stillborn && !killed_.contains(key);
+  }
+
+  void go(std::uint64_t key) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !ends_held_ || killed_.contains(key) || stopping_; });
+    alive_.erase(key);
+    post_locked([this, key] { supervisor_->on_exited(key, pid_of(key), WorkerExit{9, true, 0}); });
+  }
+
+  static constexpr pid_t kFirstPid = 1000;
+  static pid_t pid_of(std::uint64_t key) { return kFirstPid + static_cast<pid_t>(key); }
 
   void play(std::uint64_t key, int channel_fd, ipc::UniqueFd results_fd, int arguments_fd,
             int board_fd, int caller_fd, int control_fd) {
@@ -256,7 +318,10 @@ class PlayedWorkers {
                        control_fd);
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
     Runner runner(*this, key, end);
-    workers::WorkerLoop loop(end, arguments, results, runner);
+    const workers::MemoryReader reader{[]() noexcept { return private_bytes_; },
+                                       []() noexcept { return private_bytes_; }};
+    const std::uint64_t limit = channel.as<ipc::Channel>().header.memory_limit;
+    workers::WorkerLoop loop(end, arguments, results, runner, workers::MemoryLimit(limit, reader));
     if ((lie || scribble) && key == 1) {
       tell_lies(end, results);
       return;
@@ -340,6 +405,11 @@ class PlayedWorkers {
     changed_.notify_all();
   }
 
+  void count_run(const std::string& payload) {
+    const std::lock_guard lock(mutex_);
+    ++runs_[payload];
+  }
+
   bool is_killed(std::uint64_t key) {
     const std::lock_guard lock(mutex_);
     return killed_.count(key) != 0;
@@ -393,11 +463,15 @@ class PlayedWorkers {
     }
   }
 
+  static inline thread_local std::uint64_t private_bytes_ = 0;  // of a worker
+
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> calls_;
   std::map<std::uint64_t, bool> killed_;
   std::map<std::uint64_t, Place> present_;
+  std::set<std::uint64_t> alive_;
+  std::map<std::string, int> runs_;
   std::vector<std::thread> threads_;
   std::thread control_;
   Supervisor* supervisor_ = nullptr;
@@ -406,8 +480,11 @@ class PlayedWorkers {
   std::uint64_t signals_ = 0;
   std::uint64_t interrupted_ = 0;  // the worker whose task is to stop waiting
   std::uint64_t timer_at_ns_ = ipc::kForever;
+  std::uint64_t refuse_from_ = ipc::kForever;
+  Start start_ = Start::works;
   bool open_ = false;
-  bool refuse_ = false;
+  bool starts_held_ = false;
+  bool ends_held_ = false;
   bool stopping_ = false;
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <random>
 #include <vector>
@@ -20,8 +21,11 @@ constexpr auto kAsleep = [](Rank) { return true; };
 constexpr auto kBrief = [](Rank) { return std::uint64_t{0}; };
 
 Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
-  Scheduler scheduler(workers, cpus);
-  for (Rank rank = 0; rank < workers; ++rank) scheduler.add(rank);
+  Scheduler scheduler(cpus);
+  for (Rank rank = 0; rank < workers; ++rank) {
+    scheduler.add(rank);
+    scheduler.came_up(rank);
+  }
   return scheduler;
 }
 
@@ -47,17 +51,6 @@ TEST(Scheduler, ChoosesTheMostRecentlyIdleWorker) {
   EXPECT_EQ(scheduler.assign(kAwake, kBrief), a);
   EXPECT_EQ(scheduler.assign(kAwake, kBrief), c);
   EXPECT_EQ(scheduler.assign(kAwake, kBrief), b);
-}
-
-TEST(Scheduler, ChoosesWorkersThatHaveJustBeenAddedLastAndInTheOrderInWhichTheyCame) {
-  Scheduler scheduler = with_workers(3, 4);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
-  scheduler.completed(0, 100);
-  scheduler.remove(1);
-  scheduler.add(1);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{2});
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
 }
 
 TEST(Scheduler, LetsATaskWaitWhenEveryRingIsAsDeepAsItMayBe) {
@@ -138,6 +131,88 @@ TEST(Scheduler, GivesNothingToAClosedWorker) {
   EXPECT_FALSE(scheduler.assign(kAwake, kBrief));
 }
 
+TEST(Scheduler, GivesTasksAgainToAWorkerThatIsReopened) {
+  Scheduler scheduler = with_workers(1, 2);
+  scheduler.close(0);
+  ASSERT_FALSE(scheduler.assign(kAwake, kBrief));
+  scheduler.reopen(0);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+}
+
+TEST(Scheduler, ReopensABusyWorkerForWhenItIsIdleAgain) {
+  Scheduler scheduler = with_workers(1, 2);
+  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  scheduler.close(0);
+  scheduler.reopen(0);
+  scheduler.completed(0, 100);
+  EXPECT_TRUE(scheduler.any_idle());
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+}
+
+TEST(Scheduler, ChoosesAStartingWorkerOnlyWhereNobodyElseIsIdle) {
+  Scheduler scheduler = with_workers(2, 4);
+  scheduler.remove(0);
+  scheduler.add(0);
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
+  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+}
+
+TEST(Scheduler, KeepsStartingWorkersBelowThoseThatCameUp) {
+  Scheduler scheduler(4);
+  for (Rank rank = 0; rank < 4; ++rank) scheduler.add(rank);
+  scheduler.came_up(3);
+  scheduler.came_up(1);
+  std::vector<Rank> order;
+  while (scheduler.any_idle()) order.push_back(*scheduler.assign_to_idle());
+  EXPECT_EQ(order, (std::vector<Rank>{3, 1, 0, 2}));
+}
+
+TEST(Scheduler, NamesAStartingWorkerAsAVictimOnceAnotherIsIdle) {
+  Scheduler scheduler = with_workers(2, 2);
+  scheduler.remove(0);
+  scheduler.add(0);
+  ASSERT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
+  ASSERT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  EXPECT_FALSE(scheduler.victim(kBrief));
+  scheduler.completed(1, 100);
+  EXPECT_TRUE(scheduler.any_queued());
+  EXPECT_EQ(scheduler.victim(kBrief), Rank{0});
+}
+
+TEST(Scheduler, NamesNoStartingWorkerForOneThatIsItselfStarting) {
+  Scheduler scheduler(2);
+  scheduler.add(0);
+  scheduler.add(1);
+  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.any_queued());
+  EXPECT_FALSE(scheduler.victim(kBrief));
+}
+
+TEST(Scheduler, WantsOneMoreWorkerForWhatWaitsWhenThereIsNone) {
+  const Scheduler scheduler(2);
+  EXPECT_TRUE(scheduler.is_worth_starting(1, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+}
+
+TEST(Scheduler, WantsNoMoreWorkersWhileOneIsIdleOrNothingWaits) {
+  Scheduler scheduler = with_workers(2, 2);
+  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(1, kBrief));
+  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+}
+
+TEST(Scheduler, WantsOneMoreWorkerOnceMoreWaitsThanAStartIsWorth) {
+  Scheduler scheduler = with_workers(1, 2);
+  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  scheduler.completed(0, 1'000);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(5'000, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(0, [](Rank) { return std::uint64_t{10'000'000}; }));
+}
+
 TEST(Scheduler, LetsNobodySpinOnASingleCpu) {
   Scheduler scheduler = with_workers(1, 1);
   static_cast<void>(scheduler.assign(kAwake, kBrief));
@@ -152,8 +227,11 @@ TEST(Scheduler, LetsALoneCallerSpinWithOneWorkerWhenWorkersEqualCpus) {
   EXPECT_TRUE(scheduler.caller_may_spin());
 }
 
-// One worker of the model: what it runs until when, and what waits in its ring.
+// One place of the model: who is there, what it runs until when, and what waits in its ring.
 struct ModelWorker {
+  bool present = true;
+  bool is_leaving = false;  // closed; it goes when it has nothing left
+  std::optional<std::uint64_t> up_at;  // it is starting until then
   std::optional<std::uint64_t> running;  // length of the task
   std::uint64_t begun = 0;
   std::deque<std::uint64_t> ring;
@@ -170,30 +248,65 @@ class Model {
     settle();
   }
 
-  // Lets the task end that ends first. False: none runs.
+  // Lets the event happen that comes first: a task ends, or a worker comes up. False: there is none.
   bool step() {
     std::optional<Rank> next;
     for (Rank rank = 0; rank < workers_.size(); ++rank) {
-      if (workers_[rank].running && (!next || end_of(rank) < end_of(*next))) next = rank;
+      if (event_of(rank) && (!next || *event_of(rank) < *event_of(*next))) next = rank;
     }
     // Time also passes without an event: the supervisor looks again while tasks are queued.
-    if (next && scheduler_.any_idle() && scheduler_.any_queued()) {
+    if (next && (scheduler_.any_idle() || any_vacant()) && scheduler_.any_queued()) {
       const std::uint64_t look = now_ + 50'000;
-      if (look < end_of(*next)) {
+      if (look < *event_of(*next)) {
         now_ = look;
         settle();
         return true;
       }
     }
     if (!next) return false;
-    now_ = end_of(*next);
+    now_ = *event_of(*next);
     ModelWorker& worker = workers_[*next];
-    scheduler_.completed(*next, *worker.running);
-    ++completed_;
-    worker.running.reset();
+    if (worker.up_at) {
+      worker.up_at.reset();
+      scheduler_.came_up(*next);
+    } else {
+      scheduler_.completed(*next, *worker.running);
+      ++completed_;
+      worker.running.reset();
+    }
     begin(*next);
     settle();
     return true;
+  }
+
+  // The task that it runs is lost, the rest waits again.
+  void die(Rank rank) {
+    ModelWorker& worker = workers_[rank];
+    if (!worker.present) return;
+    completed_ += worker.running ? 1 : 0;
+    take_back_all(rank, false);
+    scheduler_.remove(rank);
+    worker = ModelWorker{};
+    worker.present = false;
+    settle();
+  }
+
+  // It goes when its present task has ended.
+  void dismiss(Rank rank) {
+    ModelWorker& worker = workers_[rank];
+    if (!worker.present || worker.is_leaving) return;
+    worker.is_leaving = true;
+    scheduler_.close(rank);
+    take_back_all(rank, true);
+    settle();
+  }
+
+  void readmit(Rank rank) {
+    ModelWorker& worker = workers_[rank];
+    if (!worker.present || !worker.is_leaving) return;
+    worker.is_leaving = false;
+    scheduler_.reopen(rank);
+    settle();
   }
 
   void check() {
@@ -204,6 +317,7 @@ class Model {
       const auto held = static_cast<std::uint32_t>(worker.ring.size() + (worker.running ? 1 : 0));
       ASSERT_EQ(scheduler_.outstanding(rank), held);
       ASSERT_LE(held, 192U);
+      ASSERT_TRUE(worker.present || (held == 0 && !scheduler_.may_spin(rank)));
       busy += held > 0 ? 1 : 0;
       awake += held > 0 || scheduler_.may_spin(rank) ? 1 : 0;
     }
@@ -212,42 +326,101 @@ class Model {
     if (scheduler_.caller_may_spin()) {
       ASSERT_LE(awake + 1, cpus_);
     }
-    // S4: nothing is stuck behind a long task while somebody is idle.
-    if (!scheduler_.any_idle()) return;
+    if (!scheduler_.any_idle()) {
+      // S5: nothing is stuck for longer than a start takes while a place is free.
+      if (!any_vacant()) return;
+      for (const ModelWorker& worker : workers_) {
+        if (worker.running && !worker.ring.empty()) {
+          ASSERT_LT(now_ - worker.begun, 5'000'000U);
+        }
+      }
+      return;
+    }
+    // S4: nothing is stuck behind a long task, or a start, while somebody is idle.
     ASSERT_TRUE(backlog_.empty());
+    const bool is_anybody_up = std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+      return worker.present && !worker.is_leaving && !worker.up_at && !worker.running &&
+             worker.ring.empty();
+    });
     for (const ModelWorker& worker : workers_) {
       if (worker.running && !worker.ring.empty()) {
         ASSERT_LT(now_ - worker.begun, 50'000U);
+      }
+      if (worker.up_at && is_anybody_up) {
+        ASSERT_TRUE(worker.ring.empty());
       }
     }
   }
 
   std::uint64_t completed() const { return completed_; }
   std::uint64_t now() const { return now_; }
+  std::uint64_t starts() const { return starts_; }
 
  private:
-  std::uint64_t end_of(Rank rank) const { return workers_[rank].begun + *workers_[rank].running; }
+  // When something happens in this place.
+  std::optional<std::uint64_t> event_of(Rank rank) const {
+    const ModelWorker& worker = workers_[rank];
+    if (worker.up_at) return worker.up_at;
+    if (worker.running) return worker.begun + *worker.running;
+    return std::nullopt;
+  }
+
+  bool any_vacant() const {
+    return std::any_of(workers_.begin(), workers_.end(),
+                       [](const ModelWorker& worker) { return !worker.present; });
+  }
 
   void begin(Rank rank) {
     ModelWorker& worker = workers_[rank];
-    if (worker.running || worker.ring.empty()) return;
+    if (worker.running || worker.up_at || worker.ring.empty()) return;
     worker.running = worker.ring.front();
     worker.ring.pop_front();
     worker.begun = now_;
   }
 
+  void take_back_all(Rank rank, bool tell) {
+    ModelWorker& worker = workers_[rank];
+    while (!worker.ring.empty()) {
+      backlog_.push_front(worker.ring.back());
+      worker.ring.pop_back();
+      if (tell) scheduler_.withdrawn(rank);
+    }
+  }
+
   void settle() {
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      ModelWorker& worker = workers_[rank];
+      if (worker.is_leaving && !worker.running && worker.ring.empty()) {
+        scheduler_.remove(rank);
+        worker = ModelWorker{};
+        worker.present = false;
+      }
+    }
+    dispatch();
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      if (workers_[rank].present || !scheduler_.is_worth_starting(backlog_.size(), running_)) {
+        continue;
+      }
+      workers_[rank].present = true;
+      workers_[rank].up_at = now_ + 1'000'000 + random_() % 20'000'000;
+      scheduler_.add(rank);
+      ++starts_;
+      dispatch();
+    }
+  }
+
+  void dispatch() {
     const auto maybe_asleep = [this](Rank) { return random_() % 2 == 0; };
-    const auto running = [this](Rank rank) { return now_ - workers_[rank].begun; };
     while (!backlog_.empty()) {
-      const auto rank = scheduler_.assign(maybe_asleep, running);
+      const auto rank = scheduler_.assign(maybe_asleep, running_);
       if (!rank) break;
+      ASSERT_TRUE(workers_[*rank].present && !workers_[*rank].is_leaving);
       workers_[*rank].ring.push_back(backlog_.front());
       backlog_.pop_front();
       begin(*rank);
     }
     if (!backlog_.empty()) return;
-    while (const auto victim = scheduler_.victim(running)) {
+    while (const auto victim = scheduler_.victim(running_)) {
       ModelWorker& worker = workers_[*victim];
       ASSERT_FALSE(worker.ring.empty());
       const std::uint64_t task = worker.ring.front();
@@ -267,7 +440,17 @@ class Model {
   std::mt19937_64 random_;
   std::uint64_t now_ = 0;
   std::uint64_t completed_ = 0;
+  std::uint64_t starts_ = 0;
+  const std::function<std::uint64_t(Rank)> running_ = [this](Rank rank) {
+    return workers_[rank].running ? now_ - workers_[rank].begun : std::uint64_t{0};
+  };
 };
+
+// From 0.1 us to 50 ms, evenly on a logarithmic scale.
+std::uint64_t random_length(std::mt19937_64& random) {
+  const double exponent = static_cast<double>(random() % 5'700) / 1'000 + 2;
+  return static_cast<std::uint64_t>(std::pow(10.0, exponent));
+}
 
 TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
@@ -279,9 +462,7 @@ TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
     std::uint64_t submitted = 0;
     for (int event = 0; event < 400; ++event) {
       if (random() % 2 == 0) {
-        // From 0.1 us to 50 ms, evenly on a logarithmic scale.
-        const double exponent = static_cast<double>(random() % 5'700) / 1'000 + 2;
-        model.submit(static_cast<std::uint64_t>(std::pow(10.0, exponent)));
+        model.submit(random_length(random));
         ++submitted;
       } else {
         model.step();
@@ -295,6 +476,50 @@ TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
     }
     EXPECT_EQ(model.completed(), submitted);
   }
+}
+
+TEST(SchedulerModel, LosesNothingWhileWorkersComeAndGo) {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    const auto workers = static_cast<std::uint32_t>(1 + random() % 6);
+    Model model(workers, static_cast<std::uint32_t>(1 + random() % 8), seed);
+    std::uint64_t submitted = 0;
+    for (int event = 0; event < 400; ++event) {
+      const auto rank = static_cast<Rank>(random() % workers);
+      switch (random() % 8) {
+        case 0: model.die(rank); break;
+        case 1: model.dismiss(rank); break;
+        case 2: model.readmit(rank); break;
+        case 3:
+        case 4:
+        case 5:
+          model.submit(random_length(random));
+          ++submitted;
+          break;
+        default: model.step();
+      }
+      model.check();
+      if (HasFatalFailure()) return;
+    }
+    while (model.step()) {
+      model.check();
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_EQ(model.completed(), submitted);
+  }
+}
+
+TEST(SchedulerModel, StartsNoSecondWorkerForOneShortTaskAfterTheOther) {
+  Model model(4, 4, 0);
+  for (Rank rank = 0; rank < 4; ++rank) model.dismiss(rank);
+  for (int i = 0; i < 50; ++i) {
+    model.submit(10'000);
+    while (model.step()) {
+    }
+  }
+  EXPECT_EQ(model.completed(), 50U);
+  EXPECT_EQ(model.starts(), 1U);
 }
 
 TEST(SchedulerModel, EndsAMixOfLengthsAsSoonAsASharedQueueWould) {

@@ -25,8 +25,12 @@ class SupervisorTest : public testing::Test {
   void open(std::uint32_t workers, std::uint64_t max_tasks = 0) {
     SupervisorOptions options;
     options.workers = workers;
-    options.cpus = 2;
     options.max_tasks_per_worker = max_tasks;
+    open(options);
+  }
+
+  void open(SupervisorOptions options) {
+    options.cpus = 2;
     options.arena_size = kTestArena;
     supervisor_ = new Supervisor(options, world_.launcher());
     world_.control(*supervisor_);

@@ -14,6 +14,7 @@
 #include "workers/worker_loop.hpp"
 
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <functional>
@@ -39,6 +40,8 @@ struct Answer {
   ipc::Status status;
   ipc::Format format;
   std::uint32_t count;
+  std::uint8_t flags;
+  std::uint64_t ended_ns;
   std::string payload;  // not of a chunk
   std::optional<ipc::BlockRef> block;
 };
@@ -78,8 +81,14 @@ class LoopWorld {
     control_bell_.reset();
   }
 
-  LoopEnd run(TaskRunner& runner) {
-    return WorkerLoop(worker_, arguments_view_, results_, runner).run(kPid);
+  LoopEnd run(TaskRunner& runner, MemoryLimit limit = MemoryLimit(0)) {
+    return WorkerLoop(worker_, arguments_view_, results_, runner, limit).run(kPid);
+  }
+
+  // Whether the control thread was rung, whoever the bell names; it is silent afterwards.
+  bool was_control_rung() {
+    std::uint64_t rings = 0;
+    return ::read(control_bell_.get(), &rings, sizeof rings) == sizeof rings;
   }
 
   // Returns the position.
@@ -121,7 +130,8 @@ class LoopWorld {
   std::optional<Answer> take() {
     const ipc::ResultSlot* slot = supervisor_.front_result();
     if (slot == nullptr) return std::nullopt;
-    Answer answer{slot->task, slot->position, slot->status, slot->format, slot->count, {}, {}};
+    Answer answer{slot->task,   slot->position, slot->status, slot->format,
+                  slot->count, slot->flags,    slot->ended_ns, {},          {}};
     if (slot->where == ipc::Where::block) {
       answer.block = slot->block;
       if (slot->status != ipc::Status::chunk) answer.payload = text_of(read(slot->block));

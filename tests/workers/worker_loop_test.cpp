@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The loop with a runner that is no Python: first without threads, then with two.
+#include "ipc/clock.hpp"
 #include "tests/workers/loop_world.hpp"
 
 #include <gtest/gtest.h>
@@ -82,6 +83,53 @@ TEST(WorkerLoop, SkipsATaskThatWasTakenBack) {
   EXPECT_EQ(world.take()->task, 1U);
   EXPECT_EQ(world.take()->task, 3U);
   EXPECT_FALSE(world.take());
+}
+
+TEST(WorkerLoop, SaysWhenATaskEnded) {
+  LoopWorld world;
+  FakeRunner runner;
+  const std::uint64_t before = ipc::now_ns();
+  world.send_call(1);
+  world.send_stop();
+  world.run(runner);
+  const Answer answer = world.take().value();
+  EXPECT_GE(answer.ended_ns, before);
+  EXPECT_LE(answer.ended_ns, ipc::now_ns());
+  EXPECT_EQ(answer.flags, 0);
+}
+
+const MemoryReader kFull{[]() noexcept { return std::uint64_t{1'001}; },
+                         []() noexcept { return std::uint64_t{1'001}; }};
+
+TEST(WorkerLoop, LeavesWithTheAnswerAfterWhichItHasTooMuchMemory) {
+  LoopWorld world;
+  FakeRunner runner;
+  world.send_call(1);
+  const std::uint64_t second = world.send_call(2);
+  EXPECT_EQ(world.run(runner, MemoryLimit(1'000, kFull)), LoopEnd::over_memory);
+  EXPECT_EQ(runner.seen, (std::vector<std::uint64_t>{1}));
+  EXPECT_EQ(world.take()->flags, ipc::kLast);
+  EXPECT_FALSE(world.take());
+  EXPECT_TRUE(world.was_control_rung());
+  EXPECT_TRUE(world.supervisor().try_take_back(second));
+}
+
+TEST(WorkerLoop, StaysAsLongAsItHasNoMoreMemoryThanItMay) {
+  LoopWorld world;
+  FakeRunner runner;
+  world.send_call(1);
+  world.send_stop();
+  EXPECT_EQ(world.run(runner, MemoryLimit(1'001, kFull)), LoopEnd::stopped);
+  EXPECT_EQ(world.take()->flags, 0);
+  EXPECT_FALSE(world.was_control_rung());
+}
+
+TEST(WorkerLoop, IsNotMeasuredAfterItsInitializer) {
+  LoopWorld world;
+  FakeRunner runner;
+  world.send(TaskKind::initialize, 7);
+  world.send_stop();
+  EXPECT_EQ(world.run(runner, MemoryLimit(1'000, kFull)), LoopEnd::stopped);
 }
 
 TEST(WorkerLoop, TaskCannotBeTakenBackOnceItRuns) {
