@@ -151,10 +151,15 @@ class Scribbler {
     for (std::size_t offset = 0; offset < kUsedResults / 4; offset += 64 * (1 + random_() % 4)) {
       const ipc::ChainHeader chain{{64 * (random_() % 64), 64 * (1 + random_() % 64)}};
       std::memcpy(results_.at(offset), &chain, sizeof chain);
-      ipc::ItemHeader item{static_cast<std::uint32_t>(random_() % 64), ipc::Format::tagged,
-                           ipc::Status::returned, 0};
-      if (one_in(3)) item.size = one_in(2) ? ipc::kNextBlock : static_cast<std::uint32_t>(random_());
-      std::memcpy(results_.at(offset + sizeof chain), &item, sizeof item);
+      auto* const item = results_.at(offset + sizeof chain);
+      *item = std::byte{static_cast<unsigned char>(random_() % 64)};  // a short one
+      if (one_in(3)) {
+        *item =
+            static_cast<std::byte>(one_in(2) ? ipc::ItemMark::next_block : ipc::ItemMark::header);
+        const ipc::ItemHeader header{static_cast<std::uint32_t>(random_()), ipc::Format::tagged,
+                                     ipc::Status::returned, 0};
+        std::memcpy(item + 1, &header, sizeof header);
+      }
     }
   }
 
