@@ -4,6 +4,7 @@
 // Thousands of random scribbles; the seed is printed. OWNGIL_SEED repeats one, OWNGIL_SCRIBBLES
 // says how many.
 #include "ipc/clock.hpp"
+#include "ipc/item.hpp"
 #include "tests/runtime/played_workers.hpp"
 #include "tests/runtime/scribbler.hpp"
 
@@ -105,8 +106,7 @@ class ScribblesTest : public testing::Test {
       if (task->rank != kScribbler) {
         ASSERT_EQ(task->ending, Ending::returned);
         const bool on_heap = task->place == Task::Place::heap;
-        const auto* text =
-            reinterpret_cast<const char*>(on_heap ? task->heap.data : task->bytes);
+        const auto* text = reinterpret_cast<const char*>(on_heap ? task->heap.data : task->bytes);
         ASSERT_EQ(std::string_view(text, on_heap ? task->heap.size : task->size), payload);
         ++right_;
       }
@@ -115,16 +115,15 @@ class ScribblesTest : public testing::Test {
   }
 
   void check_map() {
-    MapJob& job = *supervisor_->open_map(function_, 0, 1 + static_cast<std::uint32_t>(random_() % 9));
-    std::vector<std::byte> bytes;
+    MapJob& job =
+        *supervisor_->open_map(function_, 0, 1 + static_cast<std::uint32_t>(random_() % 9));
+    constexpr std::size_t kItemBytes = ipc::kShortHead + sizeof(std::uint64_t);
     const std::uint32_t count = 60;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const ipc::ItemHeader header{8, ipc::Format::tagged, ipc::Status::returned, 0};
-      const std::uint64_t item = i;
-      const auto* start = reinterpret_cast<const std::byte*>(&header);
-      bytes.insert(bytes.end(), start, start + sizeof header);
-      start = reinterpret_cast<const std::byte*>(&item);
-      bytes.insert(bytes.end(), start, start + sizeof item);
+    std::vector<std::byte> bytes(count * kItemBytes);
+    for (std::uint64_t item = 0; item < count; ++item) {
+      std::byte* const at = ipc::put_item_head(bytes.data() + item * kItemBytes, sizeof item,
+                                               ipc::Format::tagged, ipc::Status::returned);
+      std::memcpy(at, &item, sizeof item);
     }
     ASSERT_EQ(supervisor_->add_items(job, bytes, count), Admission::admitted) << broken();
     for (std::uint32_t done = 0; done < count;) {
@@ -138,7 +137,7 @@ class ScribblesTest : public testing::Test {
         ASSERT_EQ(segment->ending, Ending::returned);
         for (std::uint32_t i = 0; i < segment->count; ++i) {
           std::uint64_t item = 0;
-          std::memcpy(&item, segment->heap.data + 16 * i + 8, sizeof item);
+          std::memcpy(&item, segment->heap.data + kItemBytes * i + ipc::kShortHead, sizeof item);
           ASSERT_EQ(item, done + i);
         }
         right_ += segment->count;
