@@ -69,7 +69,7 @@ def run(settings: Settings) -> int:
         path.touch()
         with (
             watch.StallWatch(lambda: tally.ended),
-            owngil.Pool(settings.workers, start=settings.start) as pool,
+            owngil.Pool(settings.workers, start=settings.start, max_restarts=None) as pool,
             Users(pool, path, tally, settings.seed) as users,
             Killer(settings.kills, settings.pause_ms, settings.seed) as killer,
         ):

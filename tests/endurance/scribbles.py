@@ -146,7 +146,7 @@ def run(scribbles: int, seed: int) -> int:
     before = leaks.take_stock()
     memory_before = peak_memory()
     with tempfile.TemporaryDirectory() as folder, LiveLine() as live:
-        with owngil.Pool(2) as pool:
+        with owngil.Pool(2, max_restarts=None) as pool:
             all_ = Run(pool, Path(folder), seed)
             live.show("scribbles", scribbles)
             with watch.StallWatch(all_.outcomes.__len__):

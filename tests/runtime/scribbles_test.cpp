@@ -58,6 +58,7 @@ class ScribblesTest : public testing::Test {
     options.workers = kWorkers;
     options.cpus = 2;
     options.arena_size = kTestArena;
+    options.restarts.losses = RestartLimit::kNone;  // who scribbles is lost again and again
     supervisor_ = new Supervisor(options, world_.launcher());
     world_.control(*supervisor_);
     function_ = supervisor_->add_blob(bytes_of("a function"));
