@@ -32,6 +32,7 @@ Arena::Arena(const char* name, std::size_t size, OnFork on_fork)
 
 Arena::Arena(UniqueFd fd, std::size_t size, OnFork on_fork)
     : fd_(std::move(fd)),
+      file_(file_id(fd_.get())),
       mapping_(fd_.get(), whole_pages(size), Access::read_write, on_fork),
       blocks_(whole_pages(size)) {}
 
@@ -48,7 +49,10 @@ std::optional<BlockRef> Arena::allocate(std::uint64_t size) {
   return BlockRef{*offset, size};
 }
 
+bool Arena::has_its_file() const noexcept { return file_id(fd_.get()) == file_; }
+
 bool Arena::commit_up_to(std::uint64_t end) {
+  if (!has_its_file()) return false;
   const std::uint64_t step =
       std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep, kLargestStep);
   const std::uint64_t ahead = std::min<std::uint64_t>(rounded_up(end, step), size());
@@ -73,7 +77,7 @@ bool Arena::populate(std::uint64_t begin, std::uint64_t end) {
 
 void Arena::trim(std::uint64_t keep) {
   const std::uint64_t end = rounded_up(std::max(blocks_.used_end(), keep), kSmallestStep);
-  if (end < committed_) {
+  if (end < committed_ && has_its_file()) {
     decommit(fd_.get(), end, committed_ - end);
     committed_ = end;
   }

@@ -44,6 +44,12 @@ class Arena {
   // Peers can map it for reading only from now on.
   void seal() { seal_against_new_writers(fd_.get()); }
 
+  // Whether the descriptor is still the arena's. Code that closes every descriptor that it finds
+  // takes it, and what is opened next may get its number.
+  [[nodiscard]] bool has_its_file() const noexcept;
+  // Closes it no more.
+  void give_up_file() noexcept { static_cast<void>(fd_.release()); }
+
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }
   [[nodiscard]] std::uint64_t in_use() const noexcept { return blocks_.in_use(); }
@@ -55,6 +61,7 @@ class Arena {
 
   // immutable after construction
   UniqueFd fd_;
+  FileId file_;
   Mapping mapping_;
   // the owner's thread
   BlockAllocator blocks_;

@@ -27,7 +27,8 @@ enum class Verb : std::uint32_t {
   // a template to the user's process
   note = 7,  // text: a warning that the user should read
   // the user's process to a new worker, on the worker's socket, before there is a worker
-  welcome = 8,  // key, text: the pool's name; descriptors: WelcomeFd, then the pool's own
+  welcome = 8,  // key, status: WelcomeFlag, text: the pool's name; descriptors: WelcomeFd, then
+                // the pool's own
   // a new worker to the user's process, on its socket, which ends with it: one of the two, or
   // nothing at all
   started = 9,  // key, pid; descriptor: a pidfd of the worker
@@ -39,10 +40,16 @@ struct ControlHeader {
   std::int32_t pid = 0;
   std::uint64_t key = 0;
   std::uint64_t peak_rss_bytes = 0;
-  std::int32_t status = 0;  // of `reaped`: as of wait(2); of `welcome`: kOutputForwarded or 0
+  std::int32_t status = 0;  // of `reaped`: as of wait(2); of `welcome`: WelcomeFlag
   std::uint32_t text_size = 0;
 };
 static_assert(sizeof(ControlHeader) == 32 && std::is_trivially_copyable_v<ControlHeader>);
+
+enum WelcomeFlag : std::int32_t {
+  // Its stdout, stderr and log lead to the user's process, which reads and shows them.
+  kOutputForwarded = 1,
+  kKillOrphans = 2,  // it is to mark itself (worker_mark.hpp)
+};
 
 inline constexpr std::size_t kControlTextBytes = 4096;
 
@@ -69,9 +76,6 @@ enum WelcomeFd : std::size_t {
   kWelcomeLog,  // where records of `logging` go; of use only if the output is forwarded
   kWelcomeFirstOwn,
 };
-
-// The worker's stdout, stderr and log lead to the user's process, which reads and shows them.
-inline constexpr std::int32_t kOutputForwarded = 1;
 
 inline constexpr std::size_t kMaxPassedFds = 200;
 

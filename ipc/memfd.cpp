@@ -42,6 +42,14 @@ void seal_against_new_writers(int fd) {
   }
 }
 
+FileId file_id(int fd) noexcept {
+  struct stat info{};
+  if (::fstat(fd, &info) != 0) {
+    return {};
+  }
+  return {info.st_dev, info.st_ino};
+}
+
 bool commit(int fd, std::size_t offset, std::size_t size) {
   while (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                      static_cast<off_t>(size)) != 0) {

@@ -22,6 +22,15 @@ namespace owngil::ipc {
 // Requires: whoever is to write has mapped it. Throws std::system_error.
 void seal_against_new_writers(int fd);
 
+// Which file a descriptor stands for, wherever its number came from.
+struct FileId {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+
+  bool operator==(const FileId&) const = default;
+};
+[[nodiscard]] FileId file_id(int fd) noexcept;  // of a closed one: zeros
+
 // Backs the range with pages, so that a lack of memory is an answer here and not a SIGBUS
 // later. False: there is no memory, or no descriptor. Throws std::system_error for anything else.
 [[nodiscard]] bool commit(int fd, std::size_t offset, std::size_t size);

@@ -9,8 +9,9 @@
 namespace owngil::runtime {
 
 // Kills child after child until there is none; each pass turns grandchildren into children.
-// Only children are killed, because their pids cannot be another's before they are reaped here.
-// Requires: `child_signals` is a signalfd of SIGCHLD. Gives up on what has not died in half a
+// Only children and their process groups are killed: no other process can have the number of one
+// before it is reaped here.
+// Requires: `child_signals` is a signalfd of, at least, SIGCHLD. Gives up on what has not died in half a
 // minute.
 void kill_descendants(int child_signals);
 

@@ -3,13 +3,17 @@
 //
 // Processes: one beside each user's process that has a pool; started by ProcessHost with
 //   descriptor 3 a socket of control messages and 4 a pidfd of the user's process.
-// Threads: one. All signals are blocked for good, so a Ctrl-C at the terminal leaves it alone.
+// Threads: one. All signals are blocked for good, so what the terminal sends to the group of the
+//   user's process, its own too, leaves it alone.
 // Lifetime: until the user's process dies, closes the socket or says `end`; then it kills all of
 //   its descendants. As a subreaper it inherits also those that hid behind a double fork.
 // Not: a supervisor. It starts what it is told to start, and says what died of what.
 #include "ipc/fd_passing.hpp"
+#include "ipc/worker_mark.hpp"
 #include "runtime/command_block.hpp"
 #include "runtime/guardian_descendants.hpp"
+#include "runtime/guardian_orphans.hpp"
+#include "runtime/guardian_stops.hpp"
 #include "runtime/spawn.hpp"
 
 #include <fcntl.h>
@@ -21,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -48,22 +53,28 @@ void close_inherited() {
 
 class Guardian {
  public:
-  explicit Guardian(int child_signals) : child_signals_(child_signals) {}
+  explicit Guardian(int signals) : signals_(signals) {}
 
   // Returns when nobody is left to work for.
   void run() {
     for (;;) {
-      pollfd watched[] = {
-          {kControlFd, static_cast<short>(POLLIN | (unsent_.empty() ? 0 : POLLOUT)), 0},
-          {kUserFd, POLLIN, 0},
-          {child_signals_, POLLIN, 0},
+      const auto wanted = [this] {
+        short events = stops_.are_stopped() ? 0 : POLLIN;  // nothing starts in the meantime
+        if (!unsent_.empty()) events |= POLLOUT;
+        return events;
       };
-      if (::poll(watched, std::size(watched), -1) < 0) {
+      pollfd watched[] = {{kControlFd, wanted(), 0}, {kUserFd, POLLIN, 0}, {signals_, POLLIN, 0}};
+      const int ready = ::poll(watched, std::size(watched), timeout_ms());
+      if (ready < 0) {
         if (errno == EINTR) continue;
         return;
       }
       if (watched[1].revents != 0) return;
-      if (watched[2].revents != 0) reap();
+      if (watched[2].revents != 0) read_signals();
+      if (ready == 0) {
+        stops_.look();
+        orphans_.look();
+      }
       if ((watched[0].revents & (POLLIN | POLLHUP)) != 0 && !obey()) return;
       send_unsent();
       if (peer_gone_) return;
@@ -106,7 +117,7 @@ class Guardian {
                                      .env = command.env(),
                                      .fds = fds,
                                      .first = STDOUT_FILENO,
-                                     .ignore_interrupt = true});
+                                     .in_background = true});
       keys_[pid] = order.header.key;
       report({.verb = ipc::Verb::spawned, .pid = pid, .key = order.header.key});
     } catch (const std::exception& error) {
@@ -114,26 +125,50 @@ class Guardian {
     }
   }
 
-  void reap() {
+  // -1: until something happens.
+  [[nodiscard]] int timeout_ms() const {
+    const int stops = stops_.timeout_ms();
+    const int orphans = orphans_.timeout_ms();
+    return stops < 0 || orphans < 0 ? std::max(stops, orphans) : std::min(stops, orphans);
+  }
+
+  void read_signals() {
+    bool somebody_died = false;
+    bool job_changed = false;
     signalfd_siginfo info;
-    while (::read(child_signals_, &info, sizeof info) > 0) {
+    while (::read(signals_, &info, sizeof info) > 0) {
+      (info.ssi_signo == SIGCHLD ? somebody_died : job_changed) = true;
     }
+    if (somebody_died) reap();
+    if (job_changed) stops_.on_signal();
+  }
+
+  void reap() {
     for (;;) {
-      int status = 0;
-      rusage usage{};
-      const pid_t pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage);
-      if (pid <= 0) return;
-      std::uint64_t key = 0;
-      if (const auto known = keys_.find(pid); known != keys_.end()) {
-        key = known->second;
-        keys_.erase(known);
-      }
-      report({.verb = ipc::Verb::reaped,
-              .pid = pid,
-              .key = key,
-              .peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * kKibibyte,
-              .status = status});
+      siginfo_t died{};
+      if (::waitid(P_ALL, 0, &died, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) break;
+      if (died.si_pid == 0) break;
+      reap(died.si_pid);
     }
+    orphans_.look();
+  }
+
+  void reap(pid_t pid) {
+    const auto mark = ipc::mark_on(pid);
+    int status = 0;
+    rusage usage{};
+    if (::wait4(pid, &status, __WALL, &usage) != pid) return;
+    std::uint64_t key = 0;
+    if (const auto known = keys_.find(pid); known != keys_.end()) {
+      key = known->second;
+      keys_.erase(known);
+    }
+    report({.verb = ipc::Verb::reaped,
+            .pid = pid,
+            .key = key,
+            .peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * kKibibyte,
+            .status = status});
+    if (mark && mark->worker() == pid) orphans_.left_by(*mark);  // else it was one of those itself
   }
 
   void report_failure(std::uint64_t key, std::string reason) {
@@ -157,7 +192,9 @@ class Guardian {
     }
   }
 
-  int child_signals_;
+  int signals_;
+  Stops stops_{kUserFd};
+  Orphans orphans_;
   std::unordered_map<pid_t, std::uint64_t> keys_;
   std::deque<Unsent> unsent_;
   bool peer_gone_ = false;
@@ -173,17 +210,20 @@ int guard() {
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  sigset_t child;
-  sigemptyset(&child);
-  sigaddset(&child, SIGCHLD);
-  const int child_signals = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (child_signals < 0) return EXIT_FAILURE;
+  ipc::take_mark_off();  // where the user's process is itself a worker
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  for (const int number : {SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT}) {
+    sigaddset(&awaited, number);
+  }
+  const int signals = ::signalfd(-1, &awaited, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) return EXIT_FAILURE;
   try {
-    Guardian(child_signals).run();
+    Guardian(signals).run();
   } catch (const std::exception&) {
     // Without memory for its own books there is one duty left.
   }
-  kill_descendants(child_signals);
+  kill_descendants(signals);
   return EXIT_SUCCESS;
 }
 

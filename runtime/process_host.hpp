@@ -54,6 +54,7 @@ struct Welcome {
   std::string pool_name;
   std::vector<int> fds;         // what the initializer's arguments need; owngil._worker.adopt_fds
   bool forward_output = false;  // through OutputPipes
+  bool kill_orphans = true;     // what a worker started ends with it; else with the user's process
 };
 
 struct WorkerExit {

@@ -97,8 +97,10 @@ std::unique_ptr<ProcessHost::State::Launch> ProcessHost::State::prepare_launch(
                            fds.control_bell,
                            forwards ? fds.log : dev_null_.get()};
   sent.insert(sent.end(), welcome.fds.begin(), welcome.fds.end());
-  const ipc::ControlHeader header{
-      .verb = ipc::Verb::welcome, .key = key, .status = forwards ? ipc::kOutputForwarded : 0};
+  const ipc::ControlHeader header{.verb = ipc::Verb::welcome,
+                                  .key = key,
+                                  .status = (forwards ? ipc::kOutputForwarded : 0) |
+                                            (welcome.kill_orphans ? ipc::kKillOrphans : 0)};
   const auto outcome = launch->sender->send(header, sent, welcome.pool_name);
   if (outcome != ControlSender::Sent::kept) launch->sender.reset();
   after_send(outcome);

@@ -40,6 +40,8 @@ class Runtime::Pool final : public Launcher {
     if (bell < 0) throw std::system_error(errno, std::generic_category(), "dup(bell)");
     bell_.assign(bell);
     listen();
+    const std::lock_guard lock(runtime_.mutex_);
+    runtime_.open_.insert(&supervisor);
   }
 
   std::uint64_t next_key() override { return ++runtime_.last_key_; }
@@ -80,6 +82,10 @@ class Runtime::Pool final : public Launcher {
       ended_ = true;
       timer_.cancel();
       bell_.close();
+      {
+        const std::lock_guard lock(runtime_.mutex_);
+        runtime_.open_.erase(supervisor_);
+      }
       // Behind the handlers that were cancelled just now.
       asio::post(runtime_.control_, [supervisor = supervisor_] { supervisor->release(); });
     });
@@ -165,7 +171,7 @@ Runtime::Runtime()
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-Runtime::~Runtime() { close(); }
+Runtime::~Runtime() { close(0); }
 
 void Runtime::run_control_thread() {
   pthread_setname_np(pthread_self(), "owngil-control");
@@ -196,9 +202,16 @@ std::vector<std::string> Runtime::take_notes() {
   return std::exchange(notes_, {});
 }
 
-void Runtime::close() {
+std::vector<Supervisor*> Runtime::open_pools() {
+  const std::lock_guard lock(mutex_);
+  std::vector<Supervisor*> pools(open_.begin(), open_.end());
+  for (Supervisor* pool : pools) pool->retain();
+  return pools;
+}
+
+void Runtime::close(int limit_ms) {
   if (!thread_.joinable()) return;
-  host_.close();
+  host_.close(limit_ms);
   work_.reset();
   control_.stop();
   thread_.join();

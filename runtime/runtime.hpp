@@ -21,6 +21,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace owngil::runtime {
@@ -39,12 +40,16 @@ class Runtime {
   Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
                         StartMethod method);
 
+  // Those that have not ended, with one more retain() each.
+  std::vector<Supervisor*> open_pools();
+
   // What the user should read: each text once.
   bool has_notes() const { return has_notes_.load(std::memory_order_relaxed); }
   std::vector<std::string> take_notes();
 
-  // Ends every process and the control thread. Pools that are still open are dead afterwards.
-  void close();
+  // Ends every process and the control thread, and waits for the processes, at most `limit_ms`.
+  // Pools that are still open are dead afterwards.
+  void close(int limit_ms);
 
   // In the child of the user's fork(): closes descriptors; the object is dead.
   void forked_child() noexcept;
@@ -68,6 +73,7 @@ class Runtime {
   std::mutex mutex_;
   std::unordered_map<std::uint64_t, Supervisor*> workers_;  // by key, while their process may live
   std::vector<std::string> notes_;
+  std::unordered_set<Supervisor*> open_;
   // the one that closes
   std::thread thread_;
 };

@@ -81,14 +81,18 @@ class Shared {
   char* base_;
 };
 
-void set_default_actions(bool ignore_interrupt) noexcept {
+bool is_of_the_foreground(int number) noexcept {
+  return number == SIGINT || number == SIGTTIN || number == SIGTTOU;
+}
+
+void set_default_actions(bool in_background) noexcept {
   for (int number = 1; number < NSIG; ++number) {
     struct sigaction action{};
     if (::sigaction(number, nullptr, &action) != 0) continue;
     const bool reset = number == SIGCHLD || number == SIGPIPE || number == SIGXFSZ;
     // A handler must not run in memory that is its parent's.
     const bool handled = action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
-    const bool ignore = number == SIGINT && ignore_interrupt;
+    const bool ignore = in_background && is_of_the_foreground(number);
     if (!reset && !handled && !ignore) continue;
     struct sigaction wanted{};
     wanted.sa_handler = ignore ? SIG_IGN : SIG_DFL;
@@ -112,7 +116,7 @@ int become(const Program& program) noexcept {
   for (std::size_t i = 0; i < fds.size(); ++i) {
     if (::dup2(moved[i], first + static_cast<int>(i)) < 0) return errno;
   }
-  set_default_actions(program.ignore_interrupt);
+  set_default_actions(program.in_background);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -131,19 +135,35 @@ struct Errand {
   void* stack;
 };
 
-void clone_program(Desk& desk, void* stack) {
-  desk.pid = ::clone(run_program, stack, kBorrowMemory | SIGCHLD, &desk);
+void clone_program(Desk& desk, void* stack, int flags) {
+  desk.pid = ::clone(run_program, stack, kBorrowMemory | flags, &desk);
   if (desk.pid < 0) desk.clone_error = errno;
 }
 
 int run_intermediate(void* argument) {
   const Errand& errand = *static_cast<Errand*>(argument);
-  clone_program(*errand.desk, errand.stack);
+  clone_program(*errand.desk, errand.stack, SIGCHLD);
   return 0;
 }
 
-void wait_for(pid_t child, int options) {
-  while (::waitpid(child, nullptr, options) < 0 && errno == EINTR) {
+// Founds a process group, in which it leaves the program: nobody's who leads it, the program may
+// still call setsid(). The program is this process's sibling.
+int run_founder(void* argument) {
+  const Errand& errand = *static_cast<Errand*>(argument);
+  ::setpgid(0, 0);
+  clone_program(*errand.desk, errand.stack, CLONE_PARENT);
+  return 0;
+}
+
+// Runs it in a child that has no exit signal, so that neither SIGCHLD nor wait() without __WCLONE
+// tell of it, and that ends at once.
+void run_briefly(int (*run)(void*), void* stack, Errand& errand) {
+  const pid_t child = ::clone(run, stack, kBorrowMemory, &errand);
+  if (child < 0) {
+    errand.desk->clone_error = errno;
+    return;
+  }
+  while (::waitpid(child, nullptr, __WCLONE) < 0 && errno == EINTR) {
   }
 }
 
@@ -160,29 +180,25 @@ pid_t judge(const Desk& desk) {
 
 }  // namespace
 
-// The first child has no exit signal, so neither SIGCHLD nor wait() without __WCLONE tells of
-// it; it leaves at once, and the second child, the program, is nobody's whom the user could
-// know. (exec gives a child its SIGCHLD back, so one child would not do.)
+// The second child, the program, is nobody's whom the user could know. (exec gives a child its
+// SIGCHLD back, so one child would not do.)
 pid_t spawn_detached(const Program& program) {
   const Shared shared;
   Desk& desk = *new (shared.desk()) Desk{program};
   Errand errand{&desk, shared.stack(0)};
   const SignalsBlocked blocked;
-  const pid_t intermediate = ::clone(run_intermediate, shared.stack(1), kBorrowMemory, &errand);
-  if (intermediate < 0) {
-    desk.clone_error = errno;
-  } else {
-    wait_for(intermediate, __WCLONE);
-  }
+  run_briefly(run_intermediate, shared.stack(1), errand);
   return judge(desk);
 }
 
 pid_t spawn_child(const Program& program) {
   const Shared shared;
   Desk& desk = *new (shared.desk()) Desk{program};
+  Errand errand{&desk, shared.stack(0)};
   const SignalsBlocked blocked;
-  clone_program(desk, shared.stack(0));
-  if (desk.exec_error != 0) wait_for(desk.pid, 0);
+  run_briefly(run_founder, shared.stack(1), errand);
+  // It has not become the program, which would have given it its exit signal.
+  if (desk.exec_error != 0) ::waitpid(desk.pid, nullptr, __WALL);
   return judge(desk);
 }
 

@@ -160,6 +160,9 @@ class Supervisor {
 
   // --- the end
   void shutdown(bool cancel_waiting);
+  // Sends SIGTERM or SIGKILL to each worker, and replaces none; what no worker has begun is
+  // cancelled, what dies with its worker has died.
+  void end_workers(int number);
   WaitEnd wait_ended(std::uint64_t deadline_ns);
   bool is_broken() const { return broken_.load(std::memory_order_acquire); }
   // Why; a failure's bytes, or text. Requires: is_broken().
@@ -357,6 +360,7 @@ class Supervisor {
   RestartIntensity intensity_;
   std::deque<Loss> losses_;  // the last few
   bool closing_ = false;
+  bool ending_ = false;  // and no worker is replaced any more
   bool ended_ = false;
   std::uint64_t alarm_ns_ = ipc::kForever;     // when on_timer will be called; kForever: not at all
   std::uint64_t idle_due_ns_ = ipc::kForever;  // when somebody may have been idle for too long

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -180,7 +181,7 @@ void Supervisor::end_link(WorkerLink& link, Loss loss) {
     seats_[rank].fruitless = 0;
   } else if (is_recycled) {
     ++recycled_;
-  } else if (!was_told && (!closing_ || pending_ > 0)) {
+  } else if (!was_told && !ending_ && (!closing_ || pending_ > 0)) {
     ++restarts_;
     lose(rank, std::move(loss), has_answered);
   }
@@ -217,6 +218,7 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
     }
   }
   printed_by_ = 0;
+  if (ending_) empty_backlog(Ending::cancelled);
 }
 
 void Supervisor::break_pool(std::vector<std::byte> failure, std::string reason) {
@@ -272,6 +274,29 @@ void Supervisor::shutdown(bool cancel_waiting) {
     }
     empty_backlog(Ending::cancelled);
     end_resting(Ending::cancelled);
+  }
+  settle();
+  maybe_ended();
+}
+
+void Supervisor::end_workers(int number) {
+  const Lock lock(mutex_);
+  closing_ = ending_ = true;
+  collect();
+  for (const auto& link : links_) {
+    while (Task* task = link ? link->take_back_any(WorkerLink::Spare::nothing) : nullptr) {
+      took_back(*link, *task);
+      backlog_.push_front(*task);
+    }
+  }
+  empty_backlog(Ending::cancelled);
+  for (const auto& link : links_) {
+    if (!link) continue;
+    if (number == SIGKILL || link->state == LinkState::launching) {
+      launcher_->kill(link->key);
+    } else {
+      launcher_->signal(link->key, number);
+    }
   }
   settle();
   maybe_ended();

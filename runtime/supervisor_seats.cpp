@@ -58,7 +58,7 @@ void Supervisor::launch(Rank rank) {
 
 // Starts workers in empty seats: where one is missed, and where there is work for one.
 void Supervisor::fill_seats() {
-  if (is_broken() || (closing_ && pending_ == 0)) return;
+  if (is_broken() || ending_ || (closing_ && pending_ == 0)) return;
   for (Rank rank = 0; rank < target_; ++rank) {
     if (links_[rank]) continue;
     const bool is_missed = seats_[rank].wanted && !closing_;

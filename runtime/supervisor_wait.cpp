@@ -19,7 +19,7 @@ namespace owngil::runtime {
 namespace {
 
 // A sleeper looks up this often, for a signal that came just before it fell asleep.
-constexpr std::uint64_t kLongestSleepNs = 1'000'000'000;
+constexpr std::uint64_t kLongestSleepNs = 100'000'000;
 // With an idle worker and tasks in another's ring, look again whether they are stuck.
 constexpr std::uint64_t kRecheckNs = 2'000'000;
 // A task may have written over the words by which its worker wakes and is woken. So nobody relies

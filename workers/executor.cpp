@@ -6,6 +6,7 @@
 #include "ipc/item.hpp"
 #include "workers/codec.hpp"
 #include "workers/codec_int.hpp"
+#include "workers/forked_child.hpp"
 
 #include <optional>
 #include <utility>
@@ -85,6 +86,7 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
 }
 
 void Executor::send(const Message& message, Reply& reply) {
+  if (is_forked_child()) module_.end_forked_child(message.status == ipc::Status::raised);
   if (message.format == ipc::Format::none) return reply.set_untold_failure();
   if (reply.set(message.status, message.format, message.bytes, message.flags)) return;
   const Message failure = no_room(message.bytes.size(), reply);
@@ -92,6 +94,7 @@ void Executor::send(const Message& message, Reply& reply) {
 }
 
 void Executor::send_item(const Message& message, Reply& reply) {
+  if (is_forked_child()) module_.end_forked_child(message.status == ipc::Status::raised);
   if (reply.items().add(message.status, message.format, message.bytes, message.flags)) return;
   const Message failure = no_room(message.bytes.size(), reply);
   if (!reply.items().add(failure.status, failure.format, failure.bytes)) {
@@ -121,6 +124,7 @@ Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,
   interruption_.arm(task);
   Ref value = Ref::steal(call_.call(function));
   interruption_.disarm();
+  if (is_forked_child()) module_.end_forked_child(!value);
   call_.clear();
   return value;
 }

@@ -91,7 +91,7 @@ PyObject* begin_template(PyObject*, PyObject*) noexcept {
     }
     ::prctl(PR_SET_NAME, "owngil-template");
     prepare_stack_dumps();
-    return PyLong_FromLong(arm_lifeline(ipc::kStartLifeline).release());
+    return PyLong_FromLong(arm_lifeline(ipc::kStartLifeline, LifelineOf::group).release());
   });
 }
 
@@ -103,7 +103,7 @@ PyObject* begin_worker(PyObject*, PyObject*) noexcept {
     close_on_exec(ipc::kStartSocket);
     prepare_stack_dumps();
     try {
-      static_cast<void>(arm_lifeline(ipc::kStartLifeline).release());  // until the process ends
+      arm_lifelines(ipc::kStartLifeline);
       return as_tuple(enlist(ipc::kStartSocket));
     } catch (const std::exception& error) {
       report_failure(ipc::kStartSocket, error.what());

@@ -3,6 +3,7 @@
 
 #include "ipc/fd_passing.hpp"
 #include "ipc/layout.hpp"
+#include "ipc/worker_mark.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -60,11 +61,13 @@ std::uint32_t rank_of(int channel) {
 
 // A reader of its own, not a copy of the inherited one: owner and signal belong to the open file,
 // and a template shares that with all of its workers.
-ipc::UniqueFd arm_lifeline(int lifeline) {
+ipc::UniqueFd arm_lifeline(int lifeline, LifelineOf whose) {
   const std::string path = "/proc/self/fd/" + std::to_string(lifeline);
   ipc::UniqueFd own(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!own) fail("open of the lifeline in /proc/self/fd");
-  if (::fcntl(own.get(), F_SETOWN, ::getpid()) != 0) fail("fcntl F_SETOWN");
+  const f_owner_ex owner = whose == LifelineOf::process ? f_owner_ex{F_OWNER_PID, ::getpid()}
+                                                        : f_owner_ex{F_OWNER_PGRP, ::getpgrp()};
+  if (::fcntl(own.get(), F_SETOWN_EX, &owner) != 0) fail("fcntl F_SETOWN_EX");
   if (::fcntl(own.get(), F_SETSIG, SIGKILL) != 0) fail("fcntl F_SETSIG");
   if (::fcntl(own.get(), F_SETFL, O_NONBLOCK | O_ASYNC) != 0) fail("fcntl O_ASYNC");
   // The end may have closed before that; only the old reader would show it.
@@ -73,8 +76,16 @@ ipc::UniqueFd arm_lifeline(int lifeline) {
   return own;
 }
 
+void arm_lifelines(int lifeline) {
+  static_cast<void>(arm_lifeline(lifeline, LifelineOf::process).release());
+  static_cast<void>(arm_lifeline(lifeline, LifelineOf::group).release());
+}
+
 Enlisted enlist(int socket) {
   ipc::ControlMessage welcome = receive_welcome(socket);
+  if ((welcome.header.status & ipc::kKillOrphans) != 0) {
+    static_cast<void>(ipc::put_mark(ipc::WorkerMark::of(welcome.header.key, ::getpid())));
+  }
   auto& fds = welcome.fds;
   if (::dup2(fds[ipc::kWelcomeStdout].get(), STDOUT_FILENO) < 0 ||
       ::dup2(fds[ipc::kWelcomeStderr].get(), STDERR_FILENO) < 0) {
@@ -87,7 +98,7 @@ Enlisted enlist(int socket) {
                     std::move(welcome.text),
                     {},
                     -1};
-  if (welcome.header.status == ipc::kOutputForwarded) {
+  if ((welcome.header.status & ipc::kOutputForwarded) != 0) {
     enlisted.log = fds[ipc::kWelcomeLog].get();
     // As on a terminal; the C library would keep back what code in C prints until the end.
     static_cast<void>(::setvbuf(stdout, nullptr, _IOLBF, 0));

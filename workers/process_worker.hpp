@@ -26,10 +26,19 @@ struct Enlisted {
   int log;  // a socket to the user's process; -1: the output is not forwarded
 };
 
-// The kernel kills this process when the user's process is gone, however it went; at once if it
-// is gone already. `lifeline` is the inherited reading end, which stays as it is; the result is
-// this process's own. Throws std::system_error.
-[[nodiscard]] ipc::UniqueFd arm_lifeline(int lifeline);
+enum class LifelineOf {
+  process,
+  group,  // what has left this process behind, but not its group, is killed, too
+};
+
+// The kernel kills this process, or its group, when the user's process is gone, however it went; at
+// once if it is gone already. `lifeline` is the inherited reading end, which stays as it is; the
+// result is this process's own, and lets the process live when it is closed.
+// Throws std::system_error.
+[[nodiscard]] ipc::UniqueFd arm_lifeline(int lifeline, LifelineOf whose);
+
+// Both, for as long as this process lives: a task may have it leave its group.
+void arm_lifelines(int lifeline);
 
 // `socket` is the worker's own; it has said `started` on return. The descriptors 1 and 2 are
 // pipes to the user's process, or what they are there. Throws std::system_error or std::runtime_error; then nothing was said.

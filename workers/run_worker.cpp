@@ -8,6 +8,7 @@
 #include "ipc/mapping.hpp"
 #include "ipc/unique_fd.hpp"
 #include "workers/executor.hpp"
+#include "workers/forked_child.hpp"
 #include "workers/stack_dump.hpp"
 #include "workers/worker_loop.hpp"
 #include "workers/worker_module.hpp"
@@ -86,11 +87,17 @@ int run(InterpreterState& state, OwnedMemory memory) {
 
   std::optional<WorkerModule> module = WorkerModule::import();
   if (!module) return -1;
+  watch_forks();
   Executor executor(std::move(*module), end, state);
   state.interruption = &executor.interruption();
   WorkerLoop loop(end, arguments, results, executor, MemoryLimit(channel.header.memory_limit));
   const LoopEnd ended = loop.run(pid);
   state.interruption = nullptr;
+  if (ended == LoopEnd::cut_off) {
+    // They may have become somebody's by now.
+    static_cast<void>(memory.caller_bell.release());
+    static_cast<void>(memory.control_bell.release());
+  }
   return ended == LoopEnd::interrupted ? -1 : kExitInOrder;
 }
 

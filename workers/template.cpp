@@ -33,7 +33,7 @@ Enlisted enlist_forked(ipc::UniqueFd socket, int own_lifeline) {
   try {
     ::close(ipc::kStartSocket);
     ::close(ipc::kStartConfig);
-    static_cast<void>(arm_lifeline(ipc::kStartLifeline).release());  // until the process ends
+    arm_lifelines(ipc::kStartLifeline);
     ::close(own_lifeline);
     ::close(ipc::kStartLifeline);
     return enlist(socket.get());
@@ -65,6 +65,7 @@ void spawn_worker(const ipc::UniqueFd& socket, const std::vector<std::string>& a
   pointers.push_back(nullptr);
   const pid_t intermediate = ::fork();
   if (intermediate == 0) {
+    ::setpgid(0, 0);
     if (::fork() != 0) ::_exit(EXIT_SUCCESS);
     ::dup2(socket.get(), ipc::kStartSocket);
     ::fcntl(ipc::kStartConfig, F_SETFD, 0);

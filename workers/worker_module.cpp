@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/worker_module.hpp"
 
+#include <unistd.h>
+
+#include <cstdlib>
+
 namespace owngil::workers {
 namespace {
 
@@ -41,6 +45,7 @@ std::optional<WorkerModule> WorkerModule::import() noexcept {
       {made.dump_result_, "dump_result"},
       {made.dump_exception_, "dump_exception"},
       {made.log_initializer_failure_, "log_initializer_failure"},
+      {made.end_forked_child_, "end_forked_child"},
   };
   for (const auto& [into, name] : names) {
     into.reset(PyObject_GetAttrString(module.get(), name));
@@ -95,6 +100,13 @@ Ref WorkerModule::dump_exception(PyObject* exception) const noexcept {
 void WorkerModule::log_initializer_failure(PyObject* exception) const noexcept {
   const Ref done = Ref::steal(PyObject_CallOneArg(log_initializer_failure_.get(), exception));
   if (!done) PyErr_WriteUnraisable(log_initializer_failure_.get());
+}
+
+void WorkerModule::end_forked_child(bool failed) const noexcept {
+  const Ref raised = Ref::steal(PyErr_GetRaisedException());
+  PyObject* const error = raised ? raised.get() : Py_None;
+  static_cast<void>(Ref::steal(PyObject_CallOneArg(end_forked_child_.get(), error)));
+  ::_exit(failed ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 }  // namespace owngil::workers

@@ -33,6 +33,10 @@ class WorkerModule {
 
   void log_initializer_failure(PyObject* exception) const noexcept;
 
+  // Of a child that a task has forked and that has come back from it: see forked_child.hpp. It ends
+  // as a program does, because of the exception that is set if one is.
+  [[noreturn]] void end_forked_child(bool failed) const noexcept;
+
  private:
   WorkerModule() noexcept = default;
 
@@ -46,6 +50,7 @@ class WorkerModule {
   Ref dump_result_;
   Ref dump_exception_;
   Ref log_initializer_failure_;
+  Ref end_forked_child_;
 };
 
 }  // namespace owngil::workers

@@ -1,19 +1,57 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A scope without the GIL.
+// A scope without the GIL, and who may lose it here.
+//
+// Threads: any that has the GIL.
+// Not: safe to be in while the interpreter ends. It ends a daemon thread that wants the GIL back
+//   then, and before CPython 3.14 by unwinding its stack, which C++ frames do not survive. So the
+//   exit waits a moment until nobody is in here, and who comes too late stands still instead.
 #pragma once
 
 #include "workers/python.hpp"
 
+#include <unistd.h>
+
+#include <atomic>
+
 namespace owngil::binding {
+
+// Counts the threads that may lose the GIL below a C++ frame: who waits without it, and who lets
+// Python code run to decode what it has waited for.
+class Inside {
+ public:
+  Inside() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: the GIL orders
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  ~Inside() { count_.fetch_sub(1, std::memory_order_relaxed); }  // as in the constructor
+
+  [[nodiscard]] static int count() noexcept {
+    return count_.load(std::memory_order_relaxed);  // a look that is repeated
+  }
+
+ private:
+  static inline std::atomic<int> count_{0};
+};
 
 class WithoutGil {
  public:
-  WithoutGil() : thread_(PyEval_SaveThread()) {}
-  ~WithoutGil() { PyEval_RestoreThread(thread_); }
+  WithoutGil() noexcept : thread_(PyEval_SaveThread()) {}
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
+  ~WithoutGil() {
+    while (is_interpreter_ending()) ::pause();
+    PyEval_RestoreThread(thread_);
+  }
 
  private:
+  static bool is_interpreter_ending() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing() != 0;
+#else
+    return _Py_IsFinalizing() != 0;
+#endif
+  }
+
+  Inside inside_;
   PyThreadState* thread_;
 };
 

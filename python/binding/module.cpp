@@ -3,6 +3,7 @@
 //
 // Threads: needs the GIL. Loads in any interpreter: no global holds a Python object.
 // Not: an interface for users; owngil's Python modules are.
+#include "python/binding/endings.hpp"
 #include "python/binding/module_state.hpp"
 #include "python/binding/options.hpp"
 #include "python/binding/outcome.hpp"
@@ -45,17 +46,6 @@ PyObject* set_future_type(PyObject* module, PyObject* type) {
   Py_RETURN_NONE;
 }
 
-// Ends every process that the runtime has started.
-PyObject* close_runtime(PyObject* module, PyObject*) {
-  ModuleState* state = state_of_module(module);
-  if (state->runtime != nullptr) {
-    runtime::Runtime* runtime = state->runtime;
-    Py_BEGIN_ALLOW_THREADS runtime->close();
-    Py_END_ALLOW_THREADS
-  }
-  Py_RETURN_NONE;
-}
-
 PyObject* guardian_pid(PyObject* module, PyObject*) {
   const ModuleState* state = state_of_module(module);
   return PyLong_FromLong(state->runtime != nullptr ? state->runtime->guardian_pid() : 0);
@@ -64,7 +54,6 @@ PyObject* guardian_pid(PyObject* module, PyObject*) {
 PyMethodDef methods[] = {
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {"set_future_type", set_future_type, METH_O, nullptr},
-    {"close_runtime", close_runtime, METH_NOARGS, nullptr},
     {"guardian_pid", guardian_pid, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -74,6 +63,7 @@ int execute(PyObject* module) {
   *state = ModuleState{};
   state->strings = new (std::nothrow) workers::ShortStrings;  // it can do without
   return workers::add_process_methods(module) && add_output_methods(module) &&
+                 PyModule_AddFunctions(module, ending_methods()) == 0 &&
                  add_future_type(module, *state) && add_completions_type(module, *state) &&
                  add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
                  add_options_type(module, *state) &&

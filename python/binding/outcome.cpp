@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "python/binding/outcome.hpp"
 
+#include "python/binding/gil.hpp"
 #include "workers/codec.hpp"
 
 #include <string>
@@ -139,6 +140,7 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
     if (!decoded.value) decoded.exception = taken_exception();
     return decoded;
   }
+  const Inside inside;
   if (state.pickle_loads == nullptr) {
     const Ref pickle = Ref::steal(PyImport_ImportModule("_pickle"));
     state.pickle_loads = pickle ? PyObject_GetAttrString(pickle.get(), "loads") : nullptr;
@@ -172,9 +174,13 @@ Ref with_attempts(Ref exception, const Task& task, std::optional<std::uint64_t> 
 
 Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task,
                        std::optional<std::uint64_t> item) {
+  if (task.ending == Ending::returned) {
+    return decode_returned(state, task.format, payload_of(task));
+  }
+  const Inside inside;
   Decoded decoded;
   switch (task.ending) {
-    case Ending::returned: return decode_returned(state, task.format, payload_of(task));
+    case Ending::returned: break;
     case Ending::raised: decoded.exception = decode_failure(task.format, payload_of(task)); break;
     case Ending::died: decoded.exception = died_exception(*task.failure, item); break;
     case Ending::timed_out: decoded.exception = timed_out_exception(*task.failure, item); break;

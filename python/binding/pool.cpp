@@ -2,9 +2,9 @@
 #include "python/binding/pool.hpp"
 
 #include "python/binding/completions.hpp"
+#include "python/binding/endings.hpp"
 #include "python/binding/future.hpp"
 #include "python/binding/map_iterator.hpp"
-#include "python/binding/waiting.hpp"
 #include "workers/codec.hpp"
 
 #include <boost/system/system_error.hpp>
@@ -105,6 +105,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
                                 "number_lasts",
                                 "context",
                                 "forward_output",
+                                "kill_orphans",
                                 nullptr};
   unsigned int workers = 0;
   unsigned int cpus = 0;
@@ -123,6 +124,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   const char* config = nullptr;
   Py_ssize_t config_size = 0;
   int spawn = 0;
+  int kill_orphans = 1;
   const char* name = nullptr;
   PyObject* fds = nullptr;
   PyObject* number = nullptr;
@@ -130,11 +132,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* context = nullptr;
   int forward_output = 0;
   if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKKKKKKOOy#y#psO!OOOp:_open", const_cast<char**>(names), &workers,
+          args, kwargs, "$IIKKKKKKKKOOy#y#psO!OOOpp:_open", const_cast<char**>(names), &workers,
           &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
           &restart_window_ns, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
           &config, &config_size, &spawn, &name, &PyList_Type, &fds, &number, &number_lasts,
-          &context, &forward_output)) {
+          &context, &forward_output, &kill_orphans)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -146,7 +148,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (!strings_of(argv, spec.argv) || !strings_of(env, spec.env)) return nullptr;
   spec.guardian_path.assign(guardian, static_cast<std::size_t>(guardian_size));
   spec.config.assign(config, static_cast<std::size_t>(config_size));
-  runtime::Welcome welcome{name, {}, forward_output != 0};
+  runtime::Welcome welcome{name, {}, forward_output != 0, kill_orphans != 0};
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fds); ++i) {
     welcome.fds.push_back(static_cast<int>(PyLong_AsLong(PyList_GET_ITEM(fds, i))));
   }
@@ -267,17 +269,6 @@ PyObject* resize(PyObject* object, PyObject* workers) {
   Py_RETURN_NONE;
 }
 
-// Both do nothing in the child of a fork(), where the pool is closed already.
-PyObject* shutdown(PyObject* object, PyObject* cancel) {
-  const int cancel_futures = PyObject_IsTrue(cancel);
-  if (cancel_futures < 0) return nullptr;
-  const PoolObject* self = cast(object);
-  if (self->supervisor != nullptr && is_ours(state_of(Py_TYPE(object)), self->generation)) {
-    self->supervisor->shutdown(cancel_futures != 0);
-  }
-  Py_RETURN_NONE;
-}
-
 // _kill(future): SIGKILL for its worker, at once; whether it will end as cancelled.
 PyObject* kill(PyObject* object, PyObject* future) {
   const ModuleState* state = state_of(Py_TYPE(object));
@@ -286,24 +277,6 @@ PyObject* kill(PyObject* object, PyObject* future) {
     return PyErr_Format(PyExc_TypeError, "kill() takes a future of an owngil.Pool, not %R", future);
   }
   return cancel_future(future, true, 0);
-}
-
-PyObject* wait_ended(PyObject* object, PyObject*) {
-  const PoolObject* self = cast(object);
-  const ModuleState* state = state_of(Py_TYPE(object));
-  if (self->supervisor == nullptr || !is_ours(state, self->generation)) Py_RETURN_NONE;
-  while (true) {
-    runtime::WaitEnd end;
-    {
-      const WithoutGil without_gil;
-      end = self->supervisor->wait_ended(ipc::kForever);
-    }
-    if (end == runtime::WaitEnd::ready) break;
-    if (PyErr_CheckSignals() < 0) return nullptr;
-  }
-  // A program that submits once and ends must see them, too.
-  if (!give_notes(*state)) return nullptr;
-  Py_RETURN_NONE;
 }
 
 PyObject* is_broken(PyObject* object, PyObject*) {
@@ -398,8 +371,11 @@ PyMethodDef methods[] = {
     {"_map", map, METH_VARARGS, nullptr},
     {"_kill", kill, METH_O, nullptr},
     {"_resize", resize, METH_O, nullptr},
-    {"_shutdown", shutdown, METH_O, nullptr},
-    {"_wait_ended", wait_ended, METH_NOARGS, nullptr},
+    {"_shutdown", shutdown_pool, METH_O, nullptr},
+    {"_end_workers", end_workers, METH_O, nullptr},
+    {"_wait_ended", wait_ended, METH_O, nullptr},
+    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(exit_pool)), METH_FASTCALL,
+     nullptr},
     {"_is_broken", is_broken, METH_NOARGS, nullptr},
     {"_snapshot", snapshot, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

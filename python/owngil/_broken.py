@@ -3,8 +3,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
+
+try:
+    from concurrent.futures.process import BrokenProcessPool
+except RuntimeError:
+    # The interpreter is about to end, and the module wants to be called then: too late for that.
+    import threading
+
+    _register_atexit = threading._register_atexit  # type: ignore[attr-defined]
+    threading._register_atexit = lambda *_, **__: None  # type: ignore[attr-defined]
+    try:
+        from concurrent.futures.process import BrokenProcessPool
+    finally:
+        threading._register_atexit = _register_atexit  # type: ignore[attr-defined]
 
 __all__ = ["BrokenProcessPool", "PoisonTask", "PoolBroken", "WorkerDied"]
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._core import Completions
 
 __all__ = ["Dispatcher"]
+
+
+# Also of pools that nobody holds any more.
+_threads: set[threading.Thread] = set()
 
 
 class Dispatcher:
@@ -38,14 +43,26 @@ class Dispatcher:
                     name=f"{self._name}-dispatcher",
                     daemon=True,
                 )
+                _threads.add(thread)
                 thread.start()
                 self._thread = thread
 
-    def join(self) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """Waits until all callbacks have been called. Requires: the pool has ended."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(timeout)
+
+
+def join_all(timeout: float | None = None) -> None:
+    """Requires: all pools have ended."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for thread in list(_threads):
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def after_fork_in_child() -> None:
+    _threads.clear()
 
 
 def _run(completions: Completions) -> None:
@@ -55,3 +72,4 @@ def _run(completions: Completions) -> None:
         for future in futures:
             future._resolve()
         del futures, future
+    _threads.discard(threading.current_thread())

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import sys
 import threading
+import time
 import weakref
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _core, _future, _output  # noqa: F401 - _future tells _core what a future is
+from . import _core, _dispatcher, _future, _output  # noqa: F401 - _future tells _core what it is
 from ._bootstrap import launch_spec
 from ._cpus import usable_cpus
-from ._dispatcher import Dispatcher
 from ._functions import FunctionTable
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ T = TypeVar("T")
 
 KINDS = ("process", "thread")
 STARTS = ("template", "spawn")
+ORPHANS = ("kill", "keep")
 
 # How long a worker may spin for its next task before it sleeps, if a CPU is free for it.
 # Shorter than a wake-up takes it would be worse than nothing: 40-80 us on virtual machines.
@@ -48,6 +51,16 @@ _SMALLEST_ARENA = 1 << 24
 _RESTARTS_FOR_EACH = 4
 _NO_LIMIT = (1 << 64) - 1  # as runtime::RestartLimit
 _FOR_EVER = 1 << 62
+
+# How long a killed worker may take to be gone, and callbacks to be called, before shutdown() with a
+# timeout returns without them.
+_DYING_S = 1.0
+# At the interpreter's exit, how long everything that was started may take to be gone; and if an
+# interrupt is what ends the program.
+_LEAVING_S = 2.0
+_HURRIED_S = 0.1
+
+_OPERATIONS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}  # of 3.14's pool
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _counter = 0
@@ -78,6 +91,8 @@ class Pool(_core.PoolBase, Executor):
     forward_output: what tasks print comes out at this process's `sys.stdout` and `sys.stderr`, and
         their records of `logging` go to its loggers; False: workers have this process's own
         descriptors 1 and 2, and log by themselves.
+    orphans: what becomes of processes that a worker has started once that worker is gone: "kill"
+        (after 0.2 s, in which they may end by themselves) or "keep", until this process ends.
     name: of the pool, as `owngil.worker().pool` and thread names show it.
 
     A worker that dies fails only the task that it had begun, with `WorkerDied`, and is replaced.
@@ -115,9 +130,12 @@ class Pool(_core.PoolBase, Executor):
         preload: Sequence[str] = (),
         threads_per_worker: int | None = None,
         forward_output: bool = True,
+        orphans: str = "kill",
         name: str | None = None,
     ) -> None:
-        self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
+        self._check(
+            max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker, orphans
+        )
         self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
         if mp_context is not None:
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
@@ -169,10 +187,11 @@ class Pool(_core.PoolBase, Executor):
             number_lasts=self._functions.lasts,
             context=lambda: _capture(weak),
             forward_output=forward_output,
+            kill_orphans=orphans == "kill",
         )
         if forward_output:
             _output.start()
-        self._dispatcher = Dispatcher(completions, self._name)
+        self._dispatcher = _dispatcher.Dispatcher(completions, self._name)
         self._set_dispatcher(self._dispatcher)
         self._start(self._functions.number(first) if first is not None else 0)
         self._first = first
@@ -186,6 +205,7 @@ class Pool(_core.PoolBase, Executor):
         kind: Any,
         start: Any,
         threads_per_worker: Any,
+        orphans: Any,
     ) -> None:
         for label, count in (
             ("max_workers", max_workers),
@@ -196,7 +216,11 @@ class Pool(_core.PoolBase, Executor):
                 _check_count(label, count, "an integer or None")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be a callable, not {initializer!r}")
-        for label, given, allowed in (("kind", kind, KINDS), ("start", start, STARTS)):
+        for label, given, allowed in (
+            ("kind", kind, KINDS),
+            ("start", start, STARTS),
+            ("orphans", orphans, ORPHANS),
+        ):
             if given not in allowed:
                 raise ValueError(f"{label} must be one of {', '.join(allowed)}, not {given!r}")
 
@@ -317,19 +341,52 @@ class Pool(_core.PoolBase, Executor):
             self._resize(max_workers)
             self._max_workers = max_workers
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
+    ) -> None:
         """Accept no more tasks, and let the workers go once what was submitted is done.
 
         wait: return only when all is done and shown, callbacks included.
         cancel_futures: cancel what no worker has begun.
+        timeout: seconds to wait; then the workers are killed: what they run fails with
+            `WorkerDied`, and what has not begun is cancelled.
+
+        A KeyboardInterrupt ends the waiting and nothing else.
         """
+        if timeout is not None and not wait:
+            raise ValueError("a timeout is for waiting: shutdown(wait=True, timeout=...)")
         self._shutdown(cancel_futures)
-        if wait:
-            self._wait_ended()
-            _output.show_all()
-            self._dispatcher.join()
-            self._functions.close()
-            self._close_fds()
+        if not wait:
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._wait_ended(timeout):
+            self._end_workers(signal.SIGKILL)
+            self._wait_ended(_DYING_S)
+        _output.show_all()
+        left = None if deadline is None else max(deadline - time.monotonic(), _DYING_S)
+        self._dispatcher.join(left)
+        self._functions.close()
+        self._close_fds()
+
+    def terminate_workers(self) -> None:
+        """Shut down without waiting, cancel what has not begun, and send SIGTERM to each worker.
+
+        A task whose worker dies of it fails with `WorkerDied`. As in Python 3.14.
+        """
+        self._force_shutdown(operation="terminate")
+
+    def kill_workers(self) -> None:
+        """Shut down without waiting, cancel what has not begun, and kill the workers (SIGKILL).
+
+        What they run fails with `WorkerDied`. As in Python 3.14.
+        """
+        self._force_shutdown(operation="kill")
+
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in _OPERATIONS:
+            raise ValueError(f"Unsupported operation: {operation!r}")
+        self.shutdown(wait=False, cancel_futures=True)
+        self._end_workers(_OPERATIONS[operation])
 
     def stats(self) -> PoolStats:
         """What the pool is doing now."""
@@ -426,13 +483,38 @@ def _at_exit_once() -> None:
 
 
 def _at_exit() -> None:
+    limit = _HURRIED_S
+    try:
+        if _is_left_by_interrupt():
+            _core.exit_by_interrupt()  # Python forgets about it when any thread evaluates a string
+        else:
+            _wait_for_pools()
+            limit = _LEAVING_S
+    except KeyboardInterrupt:
+        _core.exit_by_interrupt()
+        raise
+    finally:
+        _core.end_pools()
+        _core.close_runtime(limit)
+        _output.close()
+        _dispatcher.join_all(limit)
+        _core.let_threads_out(_HURRIED_S)
+
+
+def _wait_for_pools() -> None:
     for pool in list(_pools):
         pool.shutdown(wait=True)
-    _core.close_runtime()
-    _output.close()
+    _core.wait_pools()
+    _dispatcher.join_all()
+
+
+def _is_left_by_interrupt() -> bool:
+    """Whether it was Ctrl-C that ended the program; in a session it has ended a command only."""
+    return isinstance(getattr(sys, "last_exc", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
 def _after_fork() -> None:
     _core.after_fork_in_child()
+    _dispatcher.after_fork_in_child()
     _output.after_fork()
     _pools.clear()

@@ -49,9 +49,12 @@ class ThreadPool(Pool):
         preload: Any = (),
         threads_per_worker: int | None = None,
         forward_output: bool = True,
+        orphans: str = "kill",
         name: str | None = None,
     ) -> None:
-        self._check(max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker)
+        self._check(
+            max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker, orphans
+        )
         self._check_flag("forward_output", forward_output)
         self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
         self._max_workers = max_workers or usable_cpus()
@@ -157,8 +160,25 @@ class ThreadPool(Pool):
             'kill() needs workers that can be stopped one by one: Pool(kind="process")'
         )
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
+    ) -> None:
+        """As that of a pool of processes, but no thread can be killed: what runs, runs on."""
+        if timeout is None:
+            self._executor.shutdown(wait, cancel_futures=cancel_futures)
+            return
+        if not wait:
+            raise ValueError("a timeout is for waiting: shutdown(wait=True, timeout=...)")
+        self._executor.shutdown(wait=False, cancel_futures=cancel_futures)
+        deadline = time.monotonic() + timeout
+        for thread in list(self._executor._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _force_shutdown(self, operation: str) -> None:
+        raise NotImplementedError(
+            f'{operation}_workers() needs workers that can be ended: Pool(kind="process")'
+        )
 
     def stats(self) -> PoolStats:
         from ._stats import PoolStats, WorkerStats

@@ -106,6 +106,27 @@ def is_one_of(kinds: tuple[type[BaseException], ...], error: BaseException) -> b
     return isinstance(error, kinds)
 
 
+def end_forked_child(error: BaseException | None) -> None:
+    """Ends this process as the interpreter ends a program, without what the worker does at exit."""
+    import os
+
+    code: Any = 0
+    if isinstance(error, SystemExit):
+        code = error.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass  # None, or closed
+    os._exit(code & 0xFF)
+
+
 class Initializer:
     """The user's initializer with its arguments: what it changes, no later shipment undoes."""
 

@@ -11,11 +11,13 @@ NOT_APPLICABLE = {
         "test_killed_child",
         "test_broken_process_pool_traceback",
     ),
-    "looks into the private _processes; tests/python tests Pool.stats()": (
+    "looks into the private _processes; tests/python tests Pool.stats() and the end": (
         "test_saturation",
         "test_idle_process_reuse_one",
         "test_idle_process_reuse_multiple",
         "test_max_tasks_per_child",
+        "test_force_shutdown_workers",
+        "test_force_shutdown_workers_stops_pool",
     ),
     "forked workers may be recycled here, so max_tasks_per_child changes no start method": (
         "test_max_tasks_per_child_defaults_to_spawn_context",
@@ -26,15 +28,6 @@ NOT_APPLICABLE = {
         "test_gc_during_max_tasks_worker_exit_gh152967",
         "test_force_shutdown_during_max_tasks_worker_exit",
         "test_failed_worker_replacement_breaks_pool",
-    ),
-    "no terminate_workers and kill_workers (3.14) here": (
-        "test_terminate_workers",
-        "test_kill_workers",
-        "test_force_shutdown_workers",
-        "test_force_shutdown_workers_invalid_op",
-        "test_force_shutdown_workers_dead_workers",
-        "test_force_shutdown_workers_not_started_yet",
-        "test_force_shutdown_workers_stops_pool",
     ),
     "WorkerDied itself names the exit code, not its cause (3.15)": (
         "test_traceback_when_child_process_terminates_abruptly",

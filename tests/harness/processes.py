@@ -54,10 +54,11 @@ def watched_pids(pid: int) -> set[int]:
     """The processes of which this one holds a pidfd."""
     watched = set()
     try:
-        for entry in os.scandir(f"/proc/{pid}/fdinfo"):
-            for line in Path(entry.path).read_text().splitlines():
-                if line.startswith("Pid:"):
-                    watched.add(int(line.split()[1]))
+        with os.scandir(f"/proc/{pid}/fdinfo") as entries:
+            for entry in entries:
+                for line in Path(entry.path).read_text().splitlines():
+                    if line.startswith("Pid:"):
+                        watched.add(int(line.split()[1]))
     except OSError:
         pass  # it ended while we looked
     return watched

@@ -194,6 +194,25 @@ TEST(ArenaTest, TrimGivesBackWhatLiesAboveTheLastBlock) {
   EXPECT_GE(bytes_backed(arena.fd()), 8 * kMiB);
 }
 
+TEST(ArenaTest, NeitherTakesNorGivesMemoryOnceItsDescriptorIsSomebodyElses) {
+  Arena arena("test", 64 * kMiB);
+  const auto block = arena.allocate(kMiB);
+  ASSERT_TRUE(block);
+  EXPECT_TRUE(arena.has_its_file());
+  const UniqueFd other = create_memfd("other", 64 * kMiB);
+  const UniqueFd own(::fcntl(arena.fd(), F_DUPFD_CLOEXEC, 0));
+  ASSERT_EQ(::dup2(other.get(), arena.fd()), arena.fd());
+  const std::uint64_t before = bytes_backed(own.get());
+  EXPECT_FALSE(arena.has_its_file());
+  EXPECT_FALSE(arena.allocate(32 * kMiB));
+  arena.free(block->offset);
+  arena.trim(0);
+  EXPECT_EQ(bytes_backed(other.get()), 0U);
+  EXPECT_EQ(bytes_backed(own.get()), before);
+  arena.give_up_file();
+  EXPECT_EQ(arena.fd(), -1);
+}
+
 TEST(ArenaTest, IsOwnedByWhoeverGotTheDescriptorAndReadByItsMaker) {
   UniqueFd fd = create_memfd("test", kMiB);
   const ArenaView view(fd.get(), kMiB);

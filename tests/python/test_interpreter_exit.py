@@ -284,3 +284,34 @@ def test_when_a_program_ends_in_the_ordinary_way_its_guardian_does_too(tmp_path:
         (tmp_path / "fifo").write_text("go on")
         assert program.finish().code == 0
     wait_until(lambda: not processes.is_alive(guardian), "the guardian has ended")
+
+
+# --- pools that nobody holds any more
+
+
+def test_the_exit_waits_for_the_tasks_of_a_pool_that_nobody_holds() -> None:
+    assert scripts.run_code("""
+        import owngil, time
+        def task(): time.sleep(0.2); print("done")
+        owngil.Pool(1).submit(task)
+    """).lines == ["done"]
+
+
+def test_the_exit_waits_for_the_callbacks_of_a_pool_that_nobody_holds() -> None:
+    assert scripts.run_code("""
+        import owngil, time
+        def tell(future): time.sleep(0.2); print(future.result())
+        owngil.Pool(1).submit(pow, 2, 3).add_done_callback(tell)
+    """).lines == ["8"]
+
+
+def test_a_worker_that_dies_while_the_exit_waits_fails_its_task_as_ever() -> None:
+    """What the exception needs is imported only then, when that is no longer foreseen."""
+    done = scripts.run_code("""
+        import os, owngil, time
+        def task(): time.sleep(0.2); os._exit(7)
+        pool = owngil.Pool(1)
+        pool.submit(task).add_done_callback(lambda future: print(repr(future.exception())[:11]))
+        pool.submit(print, "next")
+    """)
+    assert sorted(done.lines) == ["WorkerDied(", "next"]

@@ -133,6 +133,20 @@ def test_a_pool_in_a_reference_cycle_is_collected() -> None:
     wait_until(lambda: gc.collect() >= 0 and have_ended([pid]))
 
 
+def test_a_subclass_of_the_users_goes_together_with_its_last_pool() -> None:
+    """The collector clears the class before it frees the pool, which still has to find its own."""
+
+    class Mine(owngil.Pool):
+        pass
+
+    with Mine(1) as pool:
+        pool.submit(tasks.echo, 1).result()
+    gone = weakref.ref(Mine)
+    del pool, Mine
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_pool_can_be_shut_down_from_a_callback(gate: Gate) -> None:
     pool = owngil.Pool(1)
     future = pool.submit(gate.enter)

@@ -218,6 +218,45 @@ TEST_F(ProcessHostTest, WorkersAreTheGuardiansChildren) {
   }
 }
 
+TEST_F(ProcessHostTest, AWorkerIsInAGroupOfItsOwnThatNobodyLeadsAndInTheUsersSession) {
+  const pid_t forked = heard_.started(fork("wait"));
+  const pid_t spawned = heard_.started(spawn("wait"));
+  const pid_t parent = template_pid();
+  for (const pid_t pid : {forked, spawned, parent}) {
+    EXPECT_NE(::getpgid(pid), pid);
+    EXPECT_NE(::getpgid(pid), ::getpgrp());
+    EXPECT_FALSE(is_alive(::getpgid(pid)));
+    EXPECT_EQ(::getsid(pid), ::getsid(0));
+  }
+  EXPECT_NE(::getpgid(forked), ::getpgid(spawned));
+  EXPECT_NE(::getpgid(forked), ::getpgid(parent));
+  EXPECT_EQ(::getpgid(host_.guardian_pid()), ::getpgrp());
+}
+
+TEST_F(ProcessHostTest, TheDaemonOfAWorkerThatDiesIsKilledUnlessItIsToBeKept) {
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  const ipc::UniqueFd read_end(pipe[0]);
+  const ipc::UniqueFd write_end(pipe[1]);
+  const auto die_and_leave_a_daemon = [&](bool kill_orphans) {
+    host_.launch_from_template(play("template"), ++key_, fds(),
+                               {"have a daemon", {write_end.get()}, kill_orphans});
+    const pid_t worker = heard_.started(key_);
+    const pid_t first = read_pid(read_end.get());
+    const pid_t second = read_pid(read_end.get());
+    const pid_t daemon = first == worker ? second : first;
+    ::kill(worker, SIGKILL);
+    heard_.exited(key_);
+    return daemon;
+  };
+  const pid_t kept = die_and_leave_a_daemon(false);
+  const pid_t killed = die_and_leave_a_daemon(true);
+  wait_until_gone(killed);
+  EXPECT_TRUE(is_alive(kept));
+  host_.close(60'000);
+  wait_until_gone(kept);
+}
+
 TEST_F(ProcessHostTest, StartsManyWorkersThatWereAskedForAtOnce) {
   std::vector<std::uint64_t> keys;
   for (int i = 0; i < 100; ++i) keys.push_back(fork("exit 3"));
@@ -377,6 +416,28 @@ TEST(ProcessHost, ClosesAllThatItOpened) {
     thread.join();
   }
   EXPECT_EQ(count_fds(), before);
+}
+
+TEST(ProcessHost, TheDeathOfTheUsersProcessAndItsGuardianAtOnceEndsTheWorkersGroup) {
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  const ipc::UniqueFd read_end(pipe[0]);
+  ipc::UniqueFd write_end(pipe[1]);
+  const pid_t user = ::fork();
+  if (user == 0) {
+    ::dup2(write_end.get(), STDOUT_FILENO);
+    ::execl(OWNGIL_PLAYER, OWNGIL_PLAYER, "user of a child", OWNGIL_GUARDIAN, nullptr);
+    ::_exit(127);
+  }
+  write_end.reset();
+  std::vector<pid_t> pids;
+  for (int i = 0; i < 4; ++i) pids.push_back(read_pid(read_end.get()));
+  for (const pid_t pid : pids) EXPECT_TRUE(is_alive(pid));
+  ::kill(pids[0], SIGKILL);  // the guardian
+  wait_until_gone(pids[0]);
+  ::kill(user, SIGKILL);
+  ::waitpid(user, nullptr, 0);
+  for (const pid_t pid : pids) wait_until_gone(pid);
 }
 
 TEST(ProcessHost, TheDeathOfTheUsersProcessEndsGuardianTemplateWorkerAndTheWorkersDaemon) {

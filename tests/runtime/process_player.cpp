@@ -48,12 +48,23 @@ void start_daemon(int pipe) {
   wait_to_be_killed();
 }
 
+// A child that has left nothing but its parent.
+void start_child(int pipe) {
+  if (::fork() != 0) return;
+  tell_pid(pipe);
+  wait_to_be_killed();
+}
+
 [[noreturn]] void play_worker(int socket) {
   const workers::Enlisted worker = workers::enlist(socket);
   ::close(socket);
   const std::string_view order = worker.pool_name;
   if (order == "exit 3") ::_exit(3);
   if (order == "abort") std::abort();
+  if (order == "have a child") {
+    start_child(worker.pool_fds.at(0));
+    tell_pid(worker.pool_fds.at(0));
+  }
   if (order == "have a daemon") {
     start_daemon(worker.pool_fds.at(0));
     tell_pid(worker.pool_fds.at(0));
@@ -63,7 +74,7 @@ void start_daemon(int pipe) {
 
 [[noreturn]] void play_spawned(std::string_view role) {
   if (role == "stillborn") ::_exit(7);
-  static_cast<void>(workers::arm_lifeline(ipc::kStartLifeline).release());
+  workers::arm_lifelines(ipc::kStartLifeline);
   play_worker(ipc::kStartSocket);
 }
 
@@ -72,15 +83,16 @@ void fork_worker(int socket, std::string_view role) {
     ::waitpid(child, nullptr, 0);
     return;
   }
+  ::setpgid(0, 0);
   if (::fork() != 0) ::_exit(0);
   ::close(ipc::kStartSocket);
   if (role == "template of the stillborn") ::_exit(7);
-  static_cast<void>(workers::arm_lifeline(ipc::kStartLifeline).release());
+  workers::arm_lifelines(ipc::kStartLifeline);
   play_worker(socket);
 }
 
 [[noreturn]] void play_template(std::string_view role) {
-  static_cast<void>(workers::arm_lifeline(ipc::kStartLifeline).release());
+  workers::arm_lifelines(ipc::kStartLifeline);
   if (role == "template with a note") {
     static_cast<void>(
         ipc::send_control(ipc::kStartSocket, {.verb = ipc::Verb::note}, "beware of the dog"));
@@ -103,8 +115,8 @@ void fork_worker(int socket, std::string_view role) {
 }
 
 // Tells the pids of its guardian and template, then lets the worker tell its own and its
-// daemon's, all on standard output.
-[[noreturn]] void play_user(const char* self, const char* guardian) {
+// daemon's or child's, all on standard output.
+[[noreturn]] void play_user(const char* self, const char* guardian, const char* order) {
   boost::asio::io_context control;
   const auto guard = boost::asio::make_work_guard(control);
   std::optional<runtime::ProcessHost> host;
@@ -120,7 +132,7 @@ void fork_worker(int socket, std::string_view role) {
   const ipc::UniqueFd memory = ipc::create_memfd("test", sizeof(ipc::Channel));
   const int fd = memory.get();
   host->launch_from_template({{self, "template"}, {}, guardian, {}}, 1, {fd, fd, fd, fd, fd, fd},
-                             {"have a daemon", {STDOUT_FILENO}});
+                             {order, {STDOUT_FILENO}});
   tell(host->guardian_pid());
   while (host->template_pids().empty()) std::this_thread::yield();  // the guardian tells it
   tell(host->template_pids().front());
@@ -131,7 +143,8 @@ void fork_worker(int socket, std::string_view role) {
 
 int main(int argc, char** argv) {
   const std::string_view role = argc > 1 ? argv[1] : "";
-  if (role == "user" && argc > 2) play_user(argv[0], argv[2]);
+  if (role == "user" && argc > 2) play_user(argv[0], argv[2], "have a daemon");
+  if (role == "user of a child" && argc > 2) play_user(argv[0], argv[2], "have a child");
   if (role.starts_with("template")) play_template(role);
   play_spawned(role);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <random>
 #include <string>
 #include <thread>
@@ -228,6 +229,37 @@ TEST_F(SupervisorTest, CancelsWhatHasNotBegunWhenAskedTo) {
   world_.open();
   for (Task* task : tasks) EXPECT_EQ(ending(*task), Ending::cancelled);
   EXPECT_EQ(ending(held), Ending::returned);
+}
+
+TEST_F(SupervisorTest, EndsItsWorkersReplacesNoneAndCancelsWhatHasNotBegun) {
+  open(2);
+  std::vector<Task*> held{&submit("hold"), &submit("hold")};
+  std::vector<Task*> waiting;
+  for (int i = 0; i < 500; ++i) waiting.push_back(&submit("echo"));
+  for (Task* task : held) {
+    while (!supervisor_->is_running(*task)) std::this_thread::yield();
+  }
+  supervisor_->end_workers(SIGKILL);
+  for (Task* task : waiting) EXPECT_EQ(ending(*task), Ending::cancelled);
+  for (Task* task : held) EXPECT_EQ(ending(*task), Ending::died);
+  EXPECT_EQ(supervisor_->wait_ended(ipc::kForever), WaitEnd::ready);
+  EXPECT_EQ(world_.launches(), 2U);
+  Task* task = nullptr;
+  EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::tagged, {}}, task), Admission::closed);
+  supervisor_->end_workers(SIGKILL);  // again: nothing happens
+}
+
+TEST_F(SupervisorTest, GivesWhatHandlesASignalTimeToAnswer) {
+  open(1);
+  Task& held = submit("hold");
+  while (!supervisor_->is_running(held)) std::this_thread::yield();
+  Task& waiting = submit("echo");
+  supervisor_->end_workers(SIGTERM);  // these workers take no notice
+  EXPECT_EQ(ending(waiting), Ending::cancelled);
+  world_.open();
+  EXPECT_EQ(ending(held), Ending::returned);
+  EXPECT_EQ(supervisor_->wait_ended(ipc::kForever), WaitEnd::ready);
+  EXPECT_EQ(world_.launches(), 1U);
 }
 
 TEST_F(SupervisorTest, ServesManyThreadsThatSubmitWaitAndCancelAtOnce) {

@@ -48,6 +48,8 @@ def undecodable_call(error):
 def log_initializer_failure(error):
     log.append(f"log {error}")
 
+def end_forked_child(error): log.append("end")
+
 def prepared(*args): return args
 def reloaded(*args): return args
 def fail(*args): raise ValueError(*args)
@@ -65,7 +67,7 @@ def count_things(*args): return Thing.alive
 
 module = types.ModuleType("owngil._worker")
 for name in ("load_function", "apply_context", "dump_result", "dump_exception",
-             "undecodable_call", "log_initializer_failure"):
+             "undecodable_call", "log_initializer_failure", "end_forked_child"):
     setattr(module, name, globals()[name])
 sys.modules["owngil"] = types.ModuleType("owngil")
 sys.modules["owngil._worker"] = module
