@@ -47,7 +47,7 @@ PyType_Spec spec = {"owngil._core.ForwardedWriter", 0, 0, Py_TPFLAGS_DEFAULT | P
 Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* encoding,
                 const char* errors, PyObject*& buffer) noexcept {
   const Ref raw = Ref::steal(
-      PyObject_CallMethod(io.get(), "FileIO", "isOO", fd, "w", Py_False));  // closefd: as Python's
+      PyObject_CallMethod(io.get(), "FileIO", "isO", fd, "w", Py_False));  // closefd: as Python's
   Ref made = Ref::steal(raw ? PyObject_CallOneArg(buffer_type.get(), raw.get()) : nullptr);
   const Ref type = Ref::steal(PyObject_GetAttrString(io.get(), "TextIOWrapper"));
   if (!made || !type) return {};
