@@ -163,6 +163,7 @@ class ProcessHost::State {
   void on_pidfd(std::uint64_t key, Events& events);
   void await_word(std::uint64_t key, Launch& launch);
   void on_silence(std::uint64_t key, Events& events);
+  void end_waits_for_words(Events& events);
   void finish(std::uint64_t key, Events& events);
   OomEvidence oom_evidence(const Launch& launch);
   void fail(std::uint64_t key, std::string reason, Events& events);

@@ -140,9 +140,11 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   failure.peak_rss_bytes = exit.peak_rss_bytes;
   failure.oom = exit.oom;
   failure.ran_ns = ran_ns(current, ipc::now_ns());
-  if (exit.status_known && WIFSIGNALED(exit.wait_status)) {
-    const auto signal = static_cast<std::uint32_t>(WTERMSIG(exit.wait_status));
-    failure.stack = link->last_stack(current.task, signal);
+  if (!exit.status_known) {
+    failure.stack = link->last_stack(current.task, std::nullopt);
+  } else if (WIFSIGNALED(exit.wait_status)) {
+    failure.stack =
+        link->last_stack(current.task, static_cast<std::uint32_t>(WTERMSIG(exit.wait_status)));
   }
   if (is_mismatch(current, exit)) {
     break_pool(

@@ -157,10 +157,10 @@ std::string WorkerLink::read_stack(const ipc::StackDumpView& dump) const {
   return text;
 }
 
-std::string WorkerLink::last_stack(std::uint64_t task, std::uint32_t signal) const {
+std::string WorkerLink::last_stack(std::uint64_t task, std::optional<std::uint32_t> signal) const {
   const ipc::StackDumpView dump = end_.stack_dump();
-  if (dump.number == 0 || dump.task != task || dump.signal != signal) return {};
-  return read_stack(dump);
+  const bool of_this_end = signal ? dump.signal == *signal : dump.signal != 0;
+  return dump.number != 0 && dump.task == task && of_this_end ? read_stack(dump) : std::string();
 }
 
 std::optional<std::string> WorkerLink::answered_stack(std::uint64_t task) const {

@@ -81,8 +81,9 @@ class WorkerLink {
   void release(std::uint64_t offset);  // gives a block back, now or when there is room
 
   // --- Python stacks, as faulthandler writes them; what the worker wrote, so any bytes
-  // The one that it left when that signal ended it in that task; empty: none.
-  std::string last_stack(std::uint64_t task, std::uint32_t signal) const;
+  // The one that it left when that signal (nothing: nobody knows how) ended it in that task;
+  // empty: none.
+  std::string last_stack(std::uint64_t task, std::optional<std::uint32_t> signal) const;
   // Call before the launcher asks it for its stack.
   void expect_stack() { stacks_before_ = end_.stack_dump().number; }
   // Nothing: it has not answered yet. Empty: it is not in that task.

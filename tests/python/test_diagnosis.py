@@ -205,6 +205,30 @@ def test_a_spawned_worker_shows_its_stack_as_well() -> None:
     assert functions(error.stack)[-1] == "_crash_below"
 
 
+def test_a_crash_whose_signal_nobody_could_tell_shows_its_stack_as_well() -> None:
+    done = scripts.run_code(
+        """
+        import ctypes, os, signal, sys
+        sys.path.insert(0, sys.argv[1])
+        import owngil
+        from harness import processes
+        def crash(): ctypes.string_at(0)
+        pool = owngil.Pool(1)
+        pool.submit(pow, 2, 3).result()
+        (guardian,) = processes.guardians(os.getpid())
+        os.kill(guardian.pid, signal.SIGKILL)
+        while processes.is_alive(guardian): pass
+        error = pool.submit(crash).exception()
+        print(error.signal, error.exitcode, error.oom)
+        print(error.stack)
+        """,
+        str(Path(__file__).parents[1]),
+        quiet=False,
+    )
+    assert done.lines[0] == "None None None"
+    assert "in crash" in done.out
+
+
 # --- whose stack it is
 
 

@@ -64,6 +64,14 @@ TEST_F(StackTest, ThatTheWorkerHasSurvivedIsNotShownForAnotherDeath) {
   EXPECT_EQ(link_.last_stack(kTask, SIGKILL), "");
 }
 
+TEST_F(StackTest, OfADeathThatNobodySawIsThatOfASignalAndNotAnAnswer) {
+  write("asked", kTask, 0);
+  EXPECT_EQ(link_.last_stack(kTask, std::nullopt), "");
+  write("here", kTask, SIGSEGV);
+  EXPECT_EQ(link_.last_stack(kTask, std::nullopt), "here");
+  EXPECT_EQ(link_.last_stack(kTask + 1, std::nullopt), "");
+}
+
 TEST_F(StackTest, AsksAndIsAnsweredByTheNextOneOnly) {
   write("before", kTask, 0);
   link_.expect_stack();
