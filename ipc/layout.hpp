@@ -138,7 +138,7 @@ struct alignas(kLineBytes) ChannelHeader {
   std::uint64_t build;  // hash of the build; see build_id.hpp
   std::uint32_t rank;
   std::uint32_t kind;
-  std::uint64_t generation;  // how many workers have had this rank before
+  std::uint64_t generation;    // how many workers have had this rank before
   std::uint64_t memory_limit;  // private bytes with which it takes no further task; 0: no limit
 };
 

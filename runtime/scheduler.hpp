@@ -126,9 +126,9 @@ class Scheduler {
   struct Place {
     std::uint32_t outstanding = 0;
     bool present = false;
-    bool open = false;     // may be given tasks
+    bool open = false;      // may be given tasks
     bool starting = false;  // not up yet, as far as is known
-    bool granted = false;  // may spin when it runs out of work
+    bool granted = false;   // may spin when it runs out of work
     Rank idle_above = kNone;
     Rank idle_below = kNone;
     std::uint32_t busy_index = 0;

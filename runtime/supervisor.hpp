@@ -43,15 +43,15 @@ namespace owngil::runtime {
 struct RestartLimit {
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
-  std::uint64_t losses = 0;        // so many in all; kNone: there is no limit
+  std::uint64_t losses = 0;         // so many in all; kNone: there is no limit
   std::uint64_t for_each_seat = 4;  // and so many for each worker that the pool is to have
   std::uint64_t window_ns = 10'000'000'000;
 };
 
 struct SupervisorOptions {
   std::uint32_t workers = 1;
-  std::uint32_t cpus = 1;                  // usable by this process
-  std::uint64_t max_tasks_per_worker = 0;  // 0: no limit
+  std::uint32_t cpus = 1;                   // usable by this process
+  std::uint64_t max_tasks_per_worker = 0;   // 0: no limit
   std::uint64_t max_memory_per_worker = 0;  // private bytes; 0: no limit
   std::uint64_t idle_timeout_ns = 0;        // a worker that is idle for so long leaves; 0: never
   RestartLimit restarts = {};
@@ -349,7 +349,7 @@ class Supervisor {
   std::uint32_t vacant_ = 0;                        // of the first target_, those that are
   std::uint32_t wanted_ = 0;                        // of these, those that are to be filled
   std::deque<Leaver> leavers_;                      // who was told first comes first
-  std::vector<WorkerLink*> busy_;  // with something to be answered
+  std::vector<WorkerLink*> busy_;                   // with something to be answered
   std::uint64_t last_id_ = 0;
   std::uint64_t pending_ = 0;  // calls and maps that are not complete
   std::uint64_t watched_ = 0;  // tasks that are watched and not complete

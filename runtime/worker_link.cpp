@@ -131,8 +131,8 @@ ipc::CurrentView WorkerLink::last_words() {
 // It has begun nothing after its last answer, and the claim of its next task says the same. To
 // have claimed a task and not begun it takes a death within nanoseconds: that is believed once.
 bool WorkerLink::may_not_have_begun(Task& task, const ipc::CurrentView& words) {
-  const bool nothing_since = words.task == last_answered_ ||
-                             (last_answered_ == 0 && words.task == kInitializerTask);
+  const bool nothing_since =
+      words.task == last_answered_ || (last_answered_ == 0 && words.task == kInitializerTask);
   if (!nothing_since) return false;
   const auto claim = end_.claim_of(task.position);
   if (claim == ipc::ClaimState::worker) return !std::exchange(task.suspect, true);

@@ -4,6 +4,7 @@
 #include "python/binding/completions.hpp"
 #include "python/binding/endings.hpp"
 #include "python/binding/future.hpp"
+#include "python/binding/gil.hpp"
 #include "python/binding/map_iterator.hpp"
 #include "workers/codec.hpp"
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         of_deadline: bool
         begun: bool
 
-
     # Of a worker that broke the pool: also whether it came up, and why there never was one.
     Loss = tuple[Facts, bool, str]
 

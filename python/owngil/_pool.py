@@ -327,6 +327,7 @@ class Pool(_core.PoolBase, Executor):
         One that has not begun is only cancelled.
         """
         return self._kill(future)
+
     def resize(self, max_workers: int) -> None:
         """From now on have so many workers; returns at once.
 

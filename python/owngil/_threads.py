@@ -149,6 +149,7 @@ class ThreadPool(Pool):
                 for _ in range(min(more, executor._work_queue.qsize())):
                     executor._adjust_thread_count()
             self._rank_is_free.notify_all()
+
     def options(self, **terms: Any) -> Any:
         """Not to be had: nothing can stop a thread, or survive its crash."""
         raise NotImplementedError(

@@ -197,7 +197,10 @@ def run(minutes: float, seed: int, memory_drift: int) -> int:
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as folder, LiveLine() as live:
         journal = Path(folder, "journal")
-        with owngil.Pool(3, max_restarts=None) as pool, watch.StallWatch(lambda: ended + done.total()):
+        with (
+            owngil.Pool(3, max_restarts=None) as pool,
+            watch.StallWatch(lambda: ended + done.total()),
+        ):
             while time.monotonic() < end or len(measured) < FEWEST:
                 left = max(0.0, end - time.monotonic())
                 live.show(f"{done.total():,} actions, {ended:,} tasks, {left:.0f} s left")

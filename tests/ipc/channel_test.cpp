@@ -354,8 +354,8 @@ TEST(LayoutTest, TheWorkedExampleIsWhatTheChannelWrites) {
   std::memcpy(result.bytes, "\x04\x0E", 2);
   worker.publish_result();
   EXPECT_EQ(bytes_at(reinterpret_cast<std::byte*>(&memory.channel) + 0xA100, 0x32),
-            (std::vector<unsigned>{0x2D, 1,   0, 0, 0, 0, 0, 0, 0x52, 3, 0, 0, 0, 0, 0, 0,  //
-                                   0x2C, 1,   0, 0, 0, 0, 0, 0, 2,    0, 0, 0, 1, 0, 0, 0,  //
+            (std::vector<unsigned>{0x2D, 1,   0, 0, 0, 0, 0, 0, 0x52, 3,    0, 0,    0, 0, 0, 0,  //
+                                   0x2C, 1,   0, 0, 0, 0, 0, 0, 2,    0,    0, 0,    1, 0, 0, 0,  //
                                    1,    1,   0, 0, 0, 0, 0, 0, 0x52, 0xF5, 5, 0x2A, 1, 0, 0, 0,  //
                                    4,    0x0E}));
   EXPECT_EQ(memory.channel.result_tail.value.load(), 291U);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""idle_timeout: workers with nothing to do leave, down to none, and come back when there is work."""
+"""idle_timeout: workers with nothing to do leave, down to none, and come back with the work."""
 
 from __future__ import annotations
 
@@ -99,9 +99,7 @@ def test_a_map_that_is_asked_for_its_results_slowly_gets_all_of_them() -> None:
 
 
 def test_the_initializer_runs_in_each_worker_that_comes(tmp_path: Path) -> None:
-    with owngil.Pool(
-        1, idle_timeout=AN_INSTANT_S, initializer=_note, initargs=(tmp_path,)
-    ) as pool:
+    with owngil.Pool(1, idle_timeout=AN_INSTANT_S, initializer=_note, initargs=(tmp_path,)) as pool:
         pids = set()
         for _ in range(3):
             _wait_until_deserted(pool)
@@ -168,8 +166,10 @@ def test_stats_tell_for_how_long_a_worker_has_been_idle(gate: Gate) -> None:
 
 def _wait_until_deserted(pool: owngil.Pool) -> None:
     wait_until(
-        lambda: all(worker.state == "absent" for worker in pool.stats().workers)
-        and pool.stats().leaving == 0
+        lambda: (
+            all(worker.state == "absent" for worker in pool.stats().workers)
+            and pool.stats().leaving == 0
+        )
     )
 
 

@@ -71,8 +71,12 @@ def test_one_task_a_worker_with_many_threads_and_maps_neither_hangs_nor_loses(
 
     def call(number: int) -> None:
         labels = [f"{number}/{count}" for count in range(30)]
-        futures = [pool.submit(tasks.append_line, tmp_path / "runs", label) for label in labels[:10]]
-        returned.extend(pool.map(tasks.append_line, [tmp_path / "runs"] * 20, labels[10:], chunksize=1))
+        futures = [
+            pool.submit(tasks.append_line, tmp_path / "runs", label) for label in labels[:10]
+        ]
+        returned.extend(
+            pool.map(tasks.append_line, [tmp_path / "runs"] * 20, labels[10:], chunksize=1)
+        )
         returned.extend(future.result() for future in futures)
 
     with owngil.Pool(2, max_tasks_per_child=1) as pool:

@@ -154,7 +154,9 @@ def test_tasks_begin_in_order_though_they_were_taken_back_from_a_ring(
     with owngil.Pool(2) as pool:
         held = [pool.submit(gate.enter, number) for number in range(2)]
         gate.wait_for_entered(2)
-        futures = [pool.submit(tasks.append_line, tmp_path / "runs", number) for number in range(50)]
+        futures = [
+            pool.submit(tasks.append_line, tmp_path / "runs", number) for number in range(50)
+        ]
         pool.resize(1)
         gate.open()
         for future in [*held, *futures]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Restart intensity: too many workers lost with no task to blame break the pool, and it says why."""
+"""Restart intensity: too many workers lost with no task to blame break the pool; it says why."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_all_workers_killed_at_once_are_replaced_by_default() -> None:
             for pid in pids:
                 assert pid
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not pids & {worker.pid for worker in pool.stats().workers})
+            wait_until(lambda pids=pids: not pids & {worker.pid for worker in pool.stats().workers})
         assert pool.submit(tasks.echo, 1).result() == 1
 
 

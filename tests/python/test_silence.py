@@ -56,7 +56,9 @@ STATES = {
     "pool.submit(logging.getLogger().info, 1).result()",
     "after a death": "pool.submit(os._exit, 1).exception(); pool.submit(abs, 1).result()",
     "with an idle timeout that is far": "pool.submit(pow, 2, 3).result()",
-    "when its workers have left": "while any(w.pid for w in pool.stats().workers): os.sched_yield()",
+    "when its workers have left": (
+        "while any(w.pid for w in pool.stats().workers): os.sched_yield()"
+    ),
     "after it was resized": "pool.resize(3); pool.submit(pow, 2, 3).result(); pool.resize(1)",
 }
 SETTINGS = {

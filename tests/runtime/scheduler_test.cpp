@@ -230,8 +230,8 @@ TEST(Scheduler, LetsALoneCallerSpinWithOneWorkerWhenWorkersEqualCpus) {
 // One place of the model: who is there, what it runs until when, and what waits in its ring.
 struct ModelWorker {
   bool present = true;
-  bool is_leaving = false;  // closed; it goes when it has nothing left
-  std::optional<std::uint64_t> up_at;  // it is starting until then
+  bool is_leaving = false;               // closed; it goes when it has nothing left
+  std::optional<std::uint64_t> up_at;    // it is starting until then
   std::optional<std::uint64_t> running;  // length of the task
   std::uint64_t begun = 0;
   std::deque<std::uint64_t> ring;
@@ -338,10 +338,11 @@ class Model {
     }
     // S4: nothing is stuck behind a long task, or a start, while somebody is idle.
     ASSERT_TRUE(backlog_.empty());
-    const bool is_anybody_up = std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
-      return worker.present && !worker.is_leaving && !worker.up_at && !worker.running &&
-             worker.ring.empty();
-    });
+    const bool is_anybody_up =
+        std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+          return worker.present && !worker.is_leaving && !worker.up_at && !worker.running &&
+                 worker.ring.empty();
+        });
     for (const ModelWorker& worker : workers_) {
       if (worker.running && !worker.ring.empty()) {
         ASSERT_LT(now_ - worker.begun, 50'000U);

@@ -475,7 +475,9 @@ class RandomPrograms : public SeatsTest, public testing::WithParamInterface<Prog
       submitted.push_back({&submit(payload), payload, word == "die "});
       const Submitted& other = submitted[random() % submitted.size()];
       switch (random() % 12) {
-        case 0: static_cast<void>(supervisor_->resize(1 + static_cast<std::uint32_t>(random() % 8))); break;
+        case 0:
+          static_cast<void>(supervisor_->resize(1 + static_cast<std::uint32_t>(random() % 8)));
+          break;
         case 1: static_cast<void>(supervisor_->cancel(*other.task, Running::spare)); break;
         case 2: static_cast<void>(result(*other.task)); break;
         case 3: kill_one(random); break;

@@ -130,8 +130,9 @@ class LoopWorld {
   std::optional<Answer> take() {
     const ipc::ResultSlot* slot = supervisor_.front_result();
     if (slot == nullptr) return std::nullopt;
-    Answer answer{slot->task,   slot->position, slot->status, slot->format,
-                  slot->count, slot->flags,    slot->ended_ns, {},          {}};
+    Answer answer{slot->task,  slot->position, slot->status,   slot->format,
+                  slot->count, slot->flags,    slot->ended_ns, {},
+                  {}};
     if (slot->where == ipc::Where::block) {
       answer.block = slot->block;
       if (slot->status != ipc::Status::chunk) answer.payload = text_of(read(slot->block));

@@ -2,6 +2,7 @@
 #include "workers/memory_limit.hpp"
 
 #include <gtest/gtest.h>
+
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,8 +40,8 @@ class Pages {
  public:
   explicit Pages(std::size_t size)
       : size_(size),
-        data_(static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+        data_(static_cast<char*>(
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
     touch();
   }
   Pages(const Pages&) = delete;
