@@ -320,6 +320,7 @@ class Supervisor {
   void break_pool(std::vector<std::byte> failure, std::string reason);
   void fail_everything();
   void empty_backlog(Ending ending);
+  void cancel_all_that_waits();
   void maybe_stop();
   void maybe_ended();
 

@@ -146,7 +146,9 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     failure.stack =
         link->last_stack(current.task, static_cast<std::uint32_t>(WTERMSIG(exit.wait_status)));
   }
-  if (is_mismatch(current, exit)) {
+  if (ending_) {
+    // Whatever it was at: this was wanted.
+  } else if (is_mismatch(current, exit)) {
     break_pool(
         {},
         "the owngil package was replaced while the program ran, and its workers are of another "
@@ -220,7 +222,7 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
     }
   }
   printed_by_ = 0;
-  if (ending_) empty_backlog(Ending::cancelled);
+  if (ending_) cancel_all_that_waits();
 }
 
 void Supervisor::break_pool(std::vector<std::byte> failure, std::string reason) {
@@ -243,6 +245,11 @@ void Supervisor::empty_backlog(Ending ending) {
     free_payload(*task);
     complete(*task, ending);
   }
+}
+
+void Supervisor::cancel_all_that_waits() {
+  empty_backlog(Ending::cancelled);
+  end_resting(Ending::cancelled);
 }
 
 void Supervisor::fail_everything() {
@@ -274,8 +281,7 @@ void Supervisor::shutdown(bool cancel_waiting) {
         backlog_.push_front(*task);
       }
     }
-    empty_backlog(Ending::cancelled);
-    end_resting(Ending::cancelled);
+    cancel_all_that_waits();
   }
   settle();
   maybe_ended();
@@ -291,7 +297,7 @@ void Supervisor::end_workers(int number) {
       backlog_.push_front(*task);
     }
   }
-  empty_backlog(Ending::cancelled);
+  cancel_all_that_waits();
   for (const auto& link : links_) {
     if (!link) continue;
     if (number == SIGKILL || link->state == LinkState::launching) {

@@ -25,7 +25,7 @@ std::uint64_t backoff_ns(const Policy& policy, std::size_t retries_before) {
 
 bool Supervisor::may_run_again(const Task& task) const {
   const Policy* const policy = policy_of(task);
-  if (policy == nullptr || is_broken()) return false;
+  if (policy == nullptr || is_broken() || ending_) return false;
   if (task.kind == ipc::TaskKind::chunk && static_cast<const Segment&>(task).job->expired) {
     return false;
   }

@@ -207,6 +207,25 @@ def test_a_pool_whose_worker_has_died_lets_itself_be_ended(force: str) -> None:
 
 
 @FORCES
+def test_what_dies_by_it_is_not_run_again(pool: owngil.Pool, gate: Gate, force: str) -> None:
+    held = pool.options(retries=5).submit(gate.enter)
+    gate.wait_for_entered()
+    getattr(pool, force)()
+    assert isinstance(held.exception(), owngil.WorkerDied)
+    pool.shutdown()
+    assert len(gate.entered()) == 1
+
+
+@FORCES
+def test_what_rests_until_it_runs_again_is_cancelled(pool: owngil.Pool, force: str) -> None:
+    resting = pool.options(retries=5, backoff=FOR_EVER).submit(tasks.end_by_exit_code, 1)
+    wait_until(lambda: pool.stats().restarts > 0, "it has run for the first time")
+    getattr(pool, force)()
+    pool.shutdown()
+    assert resting.cancelled()
+
+
+@FORCES
 def test_a_pool_that_was_never_used_lets_itself_be_ended(force: str) -> None:
     pool = owngil.Pool(2)
     getattr(pool, force)()

@@ -252,7 +252,9 @@ TEST_F(SupervisorTest, EndsItsWorkersReplacesNoneAndCancelsWhatHasNotBegun) {
 TEST_F(SupervisorTest, GivesWhatHandlesASignalTimeToAnswer) {
   open(1);
   Task& held = submit("hold");
-  while (!supervisor_->is_running(held)) std::this_thread::yield();
+  while (!supervisor_->is_running(held) || supervisor_->snapshot().workers[0].pid == 0) {
+    std::this_thread::yield();
+  }
   Task& waiting = submit("echo");
   supervisor_->end_workers(SIGTERM);  // these workers take no notice
   EXPECT_EQ(ending(waiting), Ending::cancelled);
