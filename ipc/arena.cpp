@@ -3,7 +3,6 @@
 
 #include "ipc/check.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -52,7 +51,13 @@ std::optional<BlockRef> Arena::allocate(std::uint64_t size) {
 bool Arena::has_its_file() const noexcept { return file_id(fd_.get()) == file_; }
 
 bool Arena::commit_up_to(std::uint64_t end) {
-  if (!has_its_file()) return false;
+  // Perhaps there is memory for just what is asked.
+  const std::uint64_t least = rounded_up(end, kPageBytes);
+  if (!has_its_file()) {
+    if (!populate(committed_, least)) return false;
+    committed_ = least;
+    return true;
+  }
   const std::uint64_t step =
       std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep, kLargestStep);
   const std::uint64_t ahead = std::min<std::uint64_t>(rounded_up(end, step), size());
@@ -60,19 +65,16 @@ bool Arena::commit_up_to(std::uint64_t end) {
     committed_ = ahead;
     return true;
   }
-  // Perhaps there is memory for just what is asked.
-  const std::uint64_t least = rounded_up(end, kPageBytes);
-  if (ipc::commit(fd_.get(), committed_, least - committed_) || populate(committed_, least)) {
+  if (ipc::commit(fd_.get(), committed_, least - committed_)) {
     committed_ = least;
     return true;
   }
   return false;
 }
 
-// A task may have closed every descriptor that it found, this one too. The mapping is still there.
+// The mapping is still there when the descriptor is not.
 bool Arena::populate(std::uint64_t begin, std::uint64_t end) {
-  return ::fcntl(fd_.get(), F_GETFD) < 0 &&
-         ::madvise(at(begin), end - begin, MADV_POPULATE_WRITE) == 0;
+  return ::madvise(at(begin), end - begin, MADV_POPULATE_WRITE) == 0;
 }
 
 void Arena::trim(std::uint64_t keep) {

@@ -110,6 +110,8 @@ WorkerEnd::WorkerEnd(Channel& channel, const Board& board, int caller_bell_fd, i
       board_(board),
       caller_bell_fd_(caller_bell_fd),
       control_bell_fd_(control_bell_fd),
+      caller_bell_(file_id(caller_bell_fd)),
+      control_bell_(file_id(control_bell_fd)),
       tasks_(channel.task_tail.value, channel.task_head.value, channel.tasks),
       results_(channel.result_tail.value, channel.result_head.value, channel.results),
       releases_(channel.release_tail.value, channel.release_head.value, channel.releases) {}
@@ -166,7 +168,7 @@ bool WorkerEnd::sleep_for_task(std::uint64_t limit_ns) noexcept {
 }
 
 bool WorkerEnd::can_ring() const noexcept {
-  return ::fcntl(caller_bell_fd_, F_GETFD) >= 0 && ::fcntl(control_bell_fd_, F_GETFD) >= 0;
+  return file_id(caller_bell_fd_) == caller_bell_ && file_id(control_bell_fd_) == control_bell_;
 }
 
 void WorkerEnd::ring() noexcept {

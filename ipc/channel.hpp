@@ -21,6 +21,7 @@
 #pragma once
 
 #include "ipc/layout.hpp"
+#include "ipc/memfd.hpp"
 #include "ipc/spin_budget.hpp"
 #include "ipc/spsc_ring.hpp"
 
@@ -137,8 +138,11 @@ class WorkerEnd {
   // Rings the control thread, whoever the bell names: for what nobody else must be waited for.
   void ring_control() noexcept;
 
-  // Whether it has its bells; a task may have closed every descriptor that it found.
+  // Whether it has its bells; a task may have closed every descriptor that it found, and what was
+  // opened next may have their numbers.
   [[nodiscard]] bool can_ring() const noexcept;
+  // Rings nobody from now on, and writes to no descriptor.
+  void give_up_bells() noexcept { caller_bell_fd_ = control_bell_fd_ = -1; }
 
   [[nodiscard]] std::optional<std::uint64_t> pop_release() noexcept;
 
@@ -159,11 +163,13 @@ class WorkerEnd {
   [[nodiscard]] bool spin_within_budget() noexcept;
   void ring() noexcept;
 
-  // immutable after construction
+  // immutable after construction, but for bells that are given up
   Channel& channel_;
   const Board& board_;
   int caller_bell_fd_;
   int control_bell_fd_;
+  const FileId caller_bell_;
+  const FileId control_bell_;
   // the worker's loop: own copies of the words that this side writes
   RingConsumer<TaskSlot, kRingSlots> tasks_;
   RingProducer<ResultSlot, kRingSlots> results_;

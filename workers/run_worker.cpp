@@ -97,6 +97,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
     // They may have become somebody's by now.
     static_cast<void>(memory.caller_bell.release());
     static_cast<void>(memory.control_bell.release());
+    if (!results.has_its_file()) results.give_up_file();
   }
   return ended == LoopEnd::interrupted ? -1 : kExitInOrder;
 }

@@ -7,6 +7,13 @@
 
 namespace owngil::workers {
 
+namespace {
+
+// Nobody closes every descriptor in less, and a look costs system calls.
+constexpr std::uint64_t kLongEnoughNs = 20'000;
+
+}  // namespace
+
 LoopEnd WorkerLoop::run(std::uint32_t pid) {
   channel_.set_state(ipc::WorkerState::ready, pid);
   const LoopEnd end = work();
@@ -28,6 +35,7 @@ LoopEnd WorkerLoop::work() {
       case Next::stop: return LoopEnd::stopped;
       case Next::initializer_failed: return LoopEnd::initializer_failed;
       case Next::over_memory: channel_.ring_control(); return LoopEnd::over_memory;
+      case Next::cut_off: return LoopEnd::cut_off;
     }
   }
 }
@@ -87,6 +95,10 @@ WorkerLoop::Next WorkerLoop::execute(const ipc::TaskSlot& slot) {
       next = Next::over_memory;
     }
     now_ns_ = 0;  // the next task has not begun yet
+  }
+  if (result.run_ns >= kLongEnoughNs && !channel_.can_ring()) {
+    channel_.give_up_bells();  // who waits for the result hears of the worker's end
+    next = Next::cut_off;
   }
   channel_.publish_result();
   return next;

@@ -60,7 +60,7 @@ class WorkerLoop {
   LoopEnd run(std::uint32_t pid);
 
  private:
-  enum class Next { go_on, stop, initializer_failed, over_memory };
+  enum class Next { go_on, stop, initializer_failed, over_memory, cut_off };
 
   [[nodiscard]] LoopEnd work();
   [[nodiscard]] std::optional<LoopEnd> wait();  // nothing: go on

@@ -194,7 +194,7 @@ TEST(ArenaTest, TrimGivesBackWhatLiesAboveTheLastBlock) {
   EXPECT_GE(bytes_backed(arena.fd()), 8 * kMiB);
 }
 
-TEST(ArenaTest, NeitherTakesNorGivesMemoryOnceItsDescriptorIsSomebodyElses) {
+TEST(ArenaTest, LeavesAloneWhatHasGotTheNumberOfItsDescriptor) {
   Arena arena("test", 64 * kMiB);
   const auto block = arena.allocate(kMiB);
   ASSERT_TRUE(block);
@@ -202,9 +202,11 @@ TEST(ArenaTest, NeitherTakesNorGivesMemoryOnceItsDescriptorIsSomebodyElses) {
   const UniqueFd other = create_memfd("other", 64 * kMiB);
   const UniqueFd own(::fcntl(arena.fd(), F_DUPFD_CLOEXEC, 0));
   ASSERT_EQ(::dup2(other.get(), arena.fd()), arena.fd());
-  const std::uint64_t before = bytes_backed(own.get());
   EXPECT_FALSE(arena.has_its_file());
-  EXPECT_FALSE(arena.allocate(32 * kMiB));
+  const auto more = arena.allocate(32 * kMiB);  // before Linux 5.14 there is none
+  EXPECT_GE(bytes_backed(own.get()), more ? 32 * kMiB : kMiB);
+  const std::uint64_t before = bytes_backed(own.get());
+  if (more) arena.free(more->offset);
   arena.free(block->offset);
   arena.trim(0);
   EXPECT_EQ(bytes_backed(other.get()), 0U);

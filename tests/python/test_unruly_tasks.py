@@ -136,12 +136,13 @@ def test_whoever_waits_for_it_in_another_way_hears_of_it(lone: owngil.Pool, tmp_
     assert lone.submit(tasks.echo, 1).result() == 1
 
 
-def test_a_result_that_then_finds_no_memory_is_an_error_and_goes_into_nobodys_file(
+def test_a_large_result_comes_too_or_is_an_error_and_goes_into_nobodys_file(
     lone: owngil.Pool, tmp_path: Path
 ) -> None:
-    """What it opens has the number that the memory for results had."""
-    with pytest.raises(MemoryError):
-        lone.submit(_close_everything, tmp_path / "file", 10_000_000).result()
+    """What it opens has the number that the memory for results had. Linux 5.14 does without."""
+    future = lone.submit(_close_everything, tmp_path / "file", 10_000_000)
+    error = future.exception()
+    assert isinstance(error, MemoryError) or future.result() == b"x" * 10_000_000
     assert lone.submit(tasks.echo, 1).result() == 1
     assert (tmp_path / "file").read_text() == "mine"
 
