@@ -42,7 +42,7 @@ void register_rseq() {
 bool fork_orphan() {
   const pid_t between = can_borrow() ? ::vfork() : ::fork();
   if (between == 0) {
-    ::setpgid(0, 0);  // and it leaves the orphan a process group that nobody leads
+    ::setpgid(0, 0);
     const pid_t orphan = ::fork();
     if (orphan == 0) {
       if (can_borrow()) register_rseq();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// fork(), with a child that is not this process's: its subreaper inherits it at once.
+// fork(), with a child that is not this process's: its subreaper inherits it at once. It is in a
+// process group of its own, which nobody leads.
 //
 // Threads: the only one. Processes: the parent reaps what lies between; there is nothing else to
 //   wait for.

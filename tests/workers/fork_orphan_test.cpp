@@ -54,6 +54,19 @@ TEST(ForkOrphan, ItsGrandparentInheritsTheChildWhileTheParentLives) {
   EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
+TEST(ForkOrphan, TheChildIsInAGroupOfItsOwnThatItDoesNotLead) {
+  const int status = status_of_orphan([] {
+    const pid_t group = ::getpgrp();
+    if (fork_orphan()) {
+      const bool is_so = ::getpgrp() != group && ::getpgrp() != ::getpid();
+      ::_exit(is_so && ::setsid() == ::getpid() ? 7 : 1);
+    }
+    ::_exit(::getpgrp() == group ? 0 : 1);
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
 TEST(ForkOrphan, TheParentsMemoryIsItsOwnAgain) {
   int value = 1;
   const int status = status_of_orphan([&value] {
