@@ -12,11 +12,19 @@ from collections.abc import Iterator
 import pytest
 from test import support
 
+import owngil
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
             item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_all_pools_share_is_there() -> None:
+    """Upstream would take the thread that shows output for one that its first test has left."""
+    owngil.Pool(1).shutdown()
 
 
 @pytest.fixture(autouse=True)

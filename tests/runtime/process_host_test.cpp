@@ -239,8 +239,9 @@ TEST_F(ProcessHostTest, TheDaemonOfAWorkerThatDiesIsKilledUnlessItIsToBeKept) {
   const ipc::UniqueFd read_end(pipe[0]);
   const ipc::UniqueFd write_end(pipe[1]);
   const auto die_and_leave_a_daemon = [&](bool kill_orphans) {
-    host_.launch_from_template(play("template"), ++key_, fds(),
-                               {"have a daemon", {write_end.get()}, kill_orphans});
+    host_.launch_from_template(
+        play("template"), ++key_, fds(),
+        {.pool_name = "have a daemon", .fds = {write_end.get()}, .kill_orphans = kill_orphans});
     const pid_t worker = heard_.started(key_);
     const pid_t first = read_pid(read_end.get());
     const pid_t second = read_pid(read_end.get());
