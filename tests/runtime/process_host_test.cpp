@@ -157,6 +157,12 @@ class ProcessHostTest : public testing::Test {
     return key_;
   }
 
+  // What the control thread does after a callback it has done by the next callback but one.
+  void settle() {
+    heard_.exited(fork("exit 3"));
+    heard_.exited(fork("exit 3"));
+  }
+
   Heard heard_;
   ipc::UniqueFd memory_ = ipc::create_memfd("test", sizeof(ipc::Channel));
   boost::asio::io_context control_;
@@ -375,6 +381,7 @@ TEST_F(ProcessHostTest, AForkedChildOfTheUserHoldsNoneOfItsDescriptors) {
   const std::size_t before = count_fds();  // the host has opened none yet
   const auto key = fork("wait");
   heard_.started(key);
+  settle();  // it reads files once it has told of a start
   EXPECT_GT(count_fds(), before);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -390,10 +397,6 @@ TEST_F(ProcessHostTest, AForkedChildOfTheUserHoldsNoneOfItsDescriptors) {
 
 TEST_F(ProcessHostTest, KeepsNoDescriptorOfAWorkerThatHasEnded) {
   heard_.exited(fork("exit 3"));
-  const auto settle = [this] {  // what runs after a callback has run by the next callback but one
-    heard_.exited(fork("exit 3"));
-    heard_.exited(fork("exit 3"));
-  };
   settle();
   const std::size_t before = count_fds();
   for (int i = 0; i < 5; ++i) settle();
