@@ -54,7 +54,7 @@ class StallWatch:
 def what_is_left(before: leaks.Holdings, mark: str) -> list[str]:
     """What outlives the pools: of this process, and, once the runtime is closed, of all others."""
     left = leaks.check(before)
-    owngil._core.close_runtime()
+    owngil._core.close_runtime(leaks.TO_END_S)
     deadline = time.monotonic() + leaks.TO_END_S
     while others := {pid: name for pid, (name, _) in marked(mark).items() if pid != os.getpid()}:
         if time.monotonic() > deadline:
