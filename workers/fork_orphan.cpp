@@ -22,7 +22,12 @@ namespace owngil::workers {
 namespace {
 
 constexpr unsigned kRseqSmallest = 32;
-constexpr unsigned kRseqSignature = 0x53053053;  // of glibc on x86
+// RSEQ_SIG of glibc: what stands before the code that an interrupted sequence goes on with.
+#if defined(__x86_64__)
+constexpr unsigned kRseqSignature = 0x53053053;
+#elif defined(__aarch64__)
+constexpr unsigned kRseqSignature = 0xd428bc00;
+#endif
 constexpr std::uint32_t kRseqUnregistered = static_cast<std::uint32_t>(-2);
 constexpr std::size_t kRseqCpu = 4;  // offset of the CPU's number, which readers believe
 
