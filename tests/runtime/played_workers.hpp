@@ -152,8 +152,13 @@ class PlayedWorkers {
   std::function<void(std::span<std::byte>, std::uint64_t offset)> scribble;
 
   // Plays a worker in place of the loop, until its end or until `is_killed`; false: not this one.
-  std::function<bool(ipc::Channel&, ipc::Arena& results, const std::function<bool()>& is_killed)>
-      instead;
+  struct Stage {
+    ipc::Channel& channel;
+    ipc::WorkerEnd& end;
+    ipc::Arena& results;
+    std::function<bool()> is_killed;
+  };
+  std::function<bool(const Stage&)> instead;
 
  private:
   class Play final : public Launcher {
@@ -311,11 +316,12 @@ class PlayedWorkers {
     const ipc::Mapping board(board_fd, sizeof(ipc::Board), ipc::Access::read_only);
     const ipc::ArenaView arguments(arguments_fd, kTestArena);
     ipc::Arena results(std::move(results_fd), kTestArena);
-    if (instead && instead(channel.as<ipc::Channel>(), results, [&] { return is_killed(key); })) {
-      return;
-    }
     ipc::WorkerEnd end(channel.as<ipc::Channel>(), board.as<const ipc::Board>(), caller_fd,
                        control_fd);
+    if (instead &&
+        instead({channel.as<ipc::Channel>(), end, results, [&] { return is_killed(key); }})) {
+      return;
+    }
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
     Runner runner(*this, key, end);
     const workers::MemoryReader reader{[]() noexcept { return private_bytes_; },

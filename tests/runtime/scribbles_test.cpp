@@ -45,12 +45,11 @@ class ScribblesTest : public testing::Test {
     const std::uint64_t seed = number_from("OWNGIL_SEED", std::random_device{}());
     std::printf("OWNGIL_SEED=%llu\n", static_cast<unsigned long long>(seed));
     random_.seed(seed);
-    world_.instead = [this, seed](ipc::Channel& channel, ipc::Arena& results,
-                                  const std::function<bool()>& is_killed) {
-      if (channel.header.rank != kScribbler) return false;
+    world_.instead = [this, seed](const PlayedWorkers::Stage& stage) {
+      if (stage.channel.header.rank != kScribbler) return false;
       const std::uint64_t life = ++lives_;
       const std::uint64_t scribbles = life % 40;
-      Scribbler(channel, results, seed + life).live(scribbles, is_killed);
+      Scribbler(stage.channel, stage.results, seed + life).live(scribbles, stage.is_killed);
       scribbles_ += scribbles;
       return true;
     };
