@@ -15,15 +15,18 @@ Not: descriptors, which are runtime/output_pipes.hpp's and do not survive a fork
 
 from __future__ import annotations
 
+import _signal  # `signal` makes classes of them, which takes half a millisecond
 import _thread
-import signal
 import sys
 import threading
 import traceback
 from collections import OrderedDict
-from typing import Any
 
 from . import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["close", "show", "show_all", "start", "tail"]
 
@@ -121,7 +124,7 @@ def after_fork() -> None:
 
 def _run(alive: _thread.LockType) -> None:
     # Signals are for the user's threads.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     _core.name_thread(_THREAD_NAME)
     threading.current_thread().name = _THREAD_NAME
     try:

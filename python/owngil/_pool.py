@@ -6,32 +6,33 @@ The C half (`python/binding/pool.cpp`) submits; this one takes options, and open
 
 from __future__ import annotations
 
+import _signal  # `signal` makes classes of them, which takes half a millisecond
 import os
 import resource
-import signal
 import sys
 import threading
 import time
 import weakref
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core, _dispatcher, _future, _output  # noqa: F401 - _future tells _core what it is
 from ._bootstrap import launch_spec
 from ._cpus import usable_cpus
 from ._functions import FunctionTable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from multiprocessing.context import BaseContext
+    from typing import Any, TypeVar
 
     from ._options import PoolOptions
     from ._stats import PoolStats
 
-__all__ = ["Pool"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["Pool"]
 
 KINDS = ("process", "thread")
 STARTS = ("template", "spawn")
@@ -60,7 +61,7 @@ _DYING_S = 1.0
 _LEAVING_S = 2.0
 _HURRIED_S = 0.1
 
-_OPERATIONS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}  # of 3.14's pool
+_OPERATIONS = {"terminate": _signal.SIGTERM, "kill": _signal.SIGKILL}  # of 3.14's pool
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _counter = 0
@@ -361,7 +362,7 @@ class Pool(_core.PoolBase, Executor):
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._wait_ended(timeout):
-            self._end_workers(signal.SIGKILL)
+            self._end_workers(_signal.SIGKILL)
             self._wait_ended(_DYING_S)
         _output.show_all()
         left = None if deadline is None else max(deadline - time.monotonic(), _DYING_S)
