@@ -8,9 +8,6 @@ from `cancel(running=True)` until the exception arrives in the task, `ended` unt
 raises.
 """
 
-import mmap
-import os
-import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -18,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.contest import Variant, main
+from harness.endless import Stamps, spin
 from harness.figures import Goal, Metric, Samples
 from harness.turns import Contender, Settings, Turn
 
@@ -28,51 +26,13 @@ _LONG_LIMIT_S = 3.0  # time enough to fill that many bytes
 _LARGE_CALLS = 2
 
 
-def spin(stamps: str, held_bytes: int = 0) -> None:
-    """Notes when it begins and when it is stopped; between the two it computes for ever."""
-    fd = os.open(stamps, os.O_WRONLY)
-    os.pwrite(fd, struct.pack("q", time.monotonic_ns()), 0)
-    held = bytearray(held_bytes)
-    for at in range(0, held_bytes, mmap.PAGESIZE):
-        held[at] = 1
-    try:
-        while True:
-            pass
-    finally:
-        os.pwrite(fd, struct.pack("q", time.monotonic_ns()), 8)
-        os.close(fd)
-
-
-class Stamps:
-    """Where a task notes its times, in nanoseconds of the monotonic clock."""
-
-    def __init__(self) -> None:
-        self._fd = os.memfd_create("stamps")
-        self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
-        self.clear()
-
-    def clear(self) -> None:
-        os.pwrite(self._fd, bytes(16), 0)
-
-    def read(self) -> tuple[int, int]:
-        begun, stopped = struct.unpack("qq", os.pread(self._fd, 16, 0))
-        return begun, stopped
-
-    def wait_for_begun(self) -> None:
-        while not self.read()[0]:
-            time.sleep(0.0005)
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
 @contextmanager
 def _open_pool(settings: Settings, busy_workers: int) -> Iterator[tuple[Any, Stamps]]:
     """A pool of which so many workers compute, until the end."""
     import owngil
 
     stamps, others = Stamps(), Stamps()
-    with owngil.Pool(settings.workers) as pool:
+    with owngil.Pool(settings.workers, preload=(spin.__module__,)) as pool:
         busy = [pool.submit(spin, others.path) for _ in range(busy_workers)]
         try:
             yield pool, stamps
