@@ -74,6 +74,8 @@ def _is_alive(pid: int) -> bool:
 
 
 def _leave(command: list[str], number: int, folder: Path) -> Samples:
+    # What runs in the background of a script inherits that it ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     done = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
