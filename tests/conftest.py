@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -12,6 +13,8 @@ from harness.time_limit import TimeLimit
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the background of a script interrupts are ignored, and programs inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A worker that must show its Python stack is told so by SIGABRT.
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     config.addinivalue_line("markers", "time_limit(seconds): how long a test may take")

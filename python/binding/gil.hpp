@@ -34,11 +34,11 @@ class Inside {
 
 class WithoutGil {
  public:
-  WithoutGil() noexcept : thread_(PyEval_SaveThread()) {}
+  WithoutGil() noexcept : ends_it_(is_interpreter_ending()), thread_(PyEval_SaveThread()) {}
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
   ~WithoutGil() {
-    while (is_interpreter_ending()) ::pause();
+    while (is_interpreter_ending() && !ends_it_) ::pause();
     PyEval_RestoreThread(thread_);
   }
 
@@ -52,6 +52,7 @@ class WithoutGil {
   }
 
   Inside inside_;
+  bool ends_it_;  // who has the GIL while the interpreter ends is the thread that ends it
   PyThreadState* thread_;
 };
 

@@ -26,6 +26,18 @@ def test_a_program_that_never_used_its_pool_ends_silently() -> None:
     scripts.run_code("import owngil; pool = owngil.Pool(2)")
 
 
+def test_a_generator_that_holds_its_pool_open_does_not_hang_the_exit() -> None:
+    """Its `with` block is left while Python tears modules down."""
+    assert scripts.run_code("""
+        import owngil
+        def pools():
+            with owngil.Pool(2) as pool:
+                yield pool
+        open_ = pools()
+        print(next(open_).submit(pow, 2, 3).result())
+    """).lines == ["8"]
+
+
 def test_the_exit_waits_for_tasks_that_were_submitted() -> None:
     assert scripts.run_code("""
         import owngil, time

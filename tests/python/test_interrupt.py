@@ -231,6 +231,21 @@ def test_a_callback_that_blocks_does_not_hold_up_the_end() -> None:
     assert done.code == -signal.SIGINT
 
 
+def test_an_interrupt_at_the_exit_ends_a_program_whose_generator_holds_its_pool_open() -> None:
+    done = run_and_interrupt("""
+        import time, owngil
+        def pools():
+            with owngil.Pool(2) as pool:
+                yield pool
+        open_ = pools()
+        future = next(open_).submit(time.sleep, 600)
+        while not future.running(): pass
+        print("ready", flush=True)
+    """)
+    assert done.lines == ["ready"]
+    assert done.code == -signal.SIGINT
+
+
 def test_daemon_threads_that_wait_for_results_do_not_crash_the_end() -> None:
     """They print nothing: Python itself aborts if a daemon thread is ended while it prints."""
     done = run_and_interrupt("""
