@@ -13,8 +13,9 @@ from harness.time_limit import TimeLimit
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # In the background of a script interrupts are ignored, and programs inherit that.
+    # In the background of a script these are ignored, and programs inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # A worker that must show its Python stack is told so by SIGABRT.
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     config.addinivalue_line("markers", "time_limit(seconds): how long a test may take")

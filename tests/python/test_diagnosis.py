@@ -142,7 +142,7 @@ def test_a_recursion_through_c_without_end_is_a_death_with_a_stack(pool: owngil.
     error = death(pool, _recurse_through_c)
     assert error.signal == signal.SIGSEGV
     assert set(functions(error.stack)) == {"_recurse", "<lambda>"}
-    assert len(functions(error.stack)) == 100  # as many as faulthandler writes
+    assert 50 <= len(functions(error.stack)) <= 100  # as faulthandler writes
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -565,7 +565,9 @@ def _long_lines(letter: str, count: int) -> None:
 
 
 def _say_by_threads(count: int) -> None:
-    threads = [threading.Thread(target=print, args=(number,)) for number in range(count)]
+    threads = [
+        threading.Thread(target=sys.stdout.write, args=(f"{number}\n",)) for number in range(count)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

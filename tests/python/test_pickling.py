@@ -121,7 +121,7 @@ def test_the_pickling_error_keeps_its_type() -> None:
     with pytest.raises(LookupError) as caught:
         _pickling.dump_arguments((Refuses(LookupError(1, 2)),), None)
     assert caught.value.args == (1, 2)
-    assert caught.value.__notes__ == ["(argument 1)"]
+    assert caught.value.__notes__[-1] == "(argument 1)"  # 3.14 says more, before
 
 
 def test_an_exception_comes_back_with_the_workers_traceback_as_its_cause() -> None:
