@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from owngil._cli import demo
+from owngil._cli import demo, lab
 from owngil._cli.command_error import CommandError
 
 _DESCRIPTION = """\
@@ -27,6 +27,7 @@ This command shows what the package does; in a program it is three lines:
 _EPILOG = """\
 start here:
   owngil demo              see threads, and workers that own their GIL, do the same work
+  owngil lab               what two articles saw of the GIL, measured on this machine
   owngil demo --help       what it runs, and how to change it
 """
 
@@ -42,7 +43,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-_COMMANDS: dict[str, Command] = {"demo": demo}
+_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from owngil._cli import plot, workloads
+from owngil._cli.arguments import positive
 from owngil._cli.command_error import CommandError
 from owngil._cli.cpu_clock import cpu_seconds
 from owngil._cli.live_line import LiveLine
@@ -75,14 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `owngil demo`."""
     parser.add_argument(
         "--workers",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
         help="threads and workers; the countdown runs N times (default: 2)",
     )
     parser.add_argument(
         "--n",
-        type=_positive,
+        type=positive,
         default=10_000_000,
         metavar="N",
         help="where each countdown starts (default: 10_000_000)",
@@ -266,16 +267,6 @@ def _record(
         "experiments": [dataclasses.asdict(experiment) for experiment in experiments],
         "says": says,
     }
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return value
 
 
 def _read(path: str) -> None:

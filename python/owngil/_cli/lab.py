@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Repeat on this machine what two articles measured about the GIL, and judge whether it holds.
+
+Without a name it lists the experiments. Each one shows its source, what the article saw, what
+happened here (ways take turns, round after round), and a verdict on the shape, with the numbers
+that decide. Where the machine is too busy, too noisy or too small, there is no verdict.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+from owngil._cli.arguments import positive, seconds, writable
+from owngil._cli.command_error import CommandError
+
+EXAMPLES = """\
+examples:
+  owngil lab                                   which experiments there are
+  owngil lab countdown-threads io-vs-python    two of them
+  owngil lab all --json lab.json               all of them, a few minutes; the figures in a file
+  owngil lab convoy --switch-interval 0.001    the same with another switch interval
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `owngil lab`."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments, or: all")
+    parser.add_argument(
+        "--n",
+        type=positive,
+        default=10_000_000,
+        metavar="N",
+        help="where a countdown starts (default: 10_000_000)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=0.5,
+        metavar="S",
+        help="how long a thread sleeps (default: 0.5; the articles: 1)",
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=2, metavar="N", help="at once (default: 2)"
+    )
+    parser.add_argument(
+        "--switch-interval",
+        type=seconds,
+        default=0.005,
+        metavar="S",
+        help="as sys.setswitchinterval takes it (default: 0.005)",
+    )
+    parser.add_argument(
+        "--rounds", type=positive, metavar="N", help="turns of each way (default: 3 to 5)"
+    )
+    parser.add_argument("--jython", default="", metavar="JAR", help="a Jython for no-gil")
+    parser.add_argument("--no-source", action="store_true", help="do not show the source")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the experiments; the exit status is 1 if the shape of one does not hold."""
+    from owngil._lab import text
+    from owngil._lab.catalogue import EXPERIMENTS
+    from owngil._lab.experiment import Settings
+    from owngil._lab.runner import run as run_one
+    from owngil._lab.verdict import DOES_NOT_HOLD
+
+    if not arguments.names:
+        print(text.listing(EXPERIMENTS))
+        return 0
+    names = list(EXPERIMENTS) if "all" in arguments.names else list(dict.fromkeys(arguments.names))
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise CommandError(
+                f"there is no experiment {name}; there are: {', '.join(EXPERIMENTS)}, and: all"
+            )
+    for path in filter(None, (arguments.json,)):
+        writable(path)
+    settings = Settings(
+        n=arguments.n,
+        seconds=arguments.seconds,
+        threads=arguments.threads,
+        switch_interval=arguments.switch_interval,
+        rounds=arguments.rounds or 0,
+        jython=arguments.jython,
+    )
+    from owngil._cli.live_line import LiveLine
+
+    results = []
+    for number, name in enumerate(names):
+        with LiveLine() as live:
+            place = f"[{number + 1}/{len(names)}] " if len(names) > 1 else ""
+            result = run_one(EXPERIMENTS[name], settings, lambda what: live.show(place + what))  # noqa: B023
+        results.append(result)
+        print(text.told(result, not arguments.no_source), end="\n\n", flush=True)
+    if len(results) > 1:
+        print(text.summary(results))
+    if arguments.json:
+        from dataclasses import asdict
+
+        from owngil._lab.machine import describe
+
+        record = {
+            "machine": describe(),
+            "settings": asdict(settings),
+            "experiments": [result.record() for result in results],
+        }
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+            file.write(os.linesep)
+        print(f"Written to {arguments.json}.", file=sys.stderr)
+    return 1 if any(result.verdict.state == DOES_NOT_HOLD for result in results) else 0

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pools of every kind that this version of the package has, opened side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from owngil import Pool
+
+__all__ = ["WORKER_KINDS", "kinds", "pools"]
+
+# Whose workers own a GIL: what the lab claims, it claims of these.
+WORKER_KINDS = ("process", "interpreter")
+
+
+def kinds() -> tuple[str, ...]:
+    """As Pool(kind=...) takes them; "auto" is a choice between them."""
+    from owngil._pool import KINDS
+
+    return tuple(kind for kind in KINDS if kind != "auto")
+
+
+@contextmanager
+def pools(
+    workers: int, first: Callable[[], Any]
+) -> Iterator[tuple[dict[str, Pool], dict[str, str]]]:
+    """Each kind's pool after it has run `first` in a worker, and why others could not."""
+    opened: dict[str, Pool] = {}
+    absent: dict[str, str] = {}
+    with ExitStack() as stack:
+        for kind in kinds():
+            try:
+                pool = stack.enter_context(Pool(workers, kind=kind))
+                for future in [pool.submit(first) for _ in range(workers)]:
+                    future.result()
+            except Exception as error:  # whatever a kind cannot do is its reason
+                absent[f"in a pool, kind={kind}"] = f"{type(error).__name__}: {error}"
+                continue
+            opened[kind] = pool
+        yield opened, absent
