@@ -8,8 +8,8 @@ that decide. Where the machine is too busy, too noisy or too small, there is no 
 
 import argparse
 import json
-import os
 import sys
+import time
 
 from owngil._cli.arguments import positive, seconds, writable
 from owngil._cli.command_error import CommandError
@@ -18,7 +18,7 @@ EXAMPLES = """\
 examples:
   owngil lab                                   which experiments there are
   owngil lab countdown-threads io-vs-python    two of them
-  owngil lab all --json lab.json               all of them, a few minutes; the figures in a file
+  owngil lab all --report lab.html             all of them, about three minutes, with pictures
   owngil lab convoy --switch-interval 0.001    the same with another switch interval
 """
 
@@ -55,16 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jython", default="", metavar="JAR", help="a Jython for no-gil")
     parser.add_argument("--no-source", action="store_true", help="do not show the source")
+    parser.add_argument("--report", metavar="FILE", help="write a report, one HTML file")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the experiments; the exit status is 1 if the shape of one does not hold."""
+    from dataclasses import asdict
+
     from owngil._lab import text
     from owngil._lab.catalogue import EXPERIMENTS
     from owngil._lab.experiment import Settings
+    from owngil._lab.machine import describe
     from owngil._lab.runner import run as run_one
     from owngil._lab.verdict import DOES_NOT_HOLD
+    from owngil._report.page import write
 
     if not arguments.names:
         print(text.listing(EXPERIMENTS))
@@ -75,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError(
                 f"there is no experiment {name}; there are: {', '.join(EXPERIMENTS)}, and: all"
             )
-    for path in filter(None, (arguments.json,)):
+    for path in filter(None, (arguments.json, arguments.report)):
         writable(path)
     settings = Settings(
         n=arguments.n,
@@ -96,18 +101,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(text.told(result, not arguments.no_source), end="\n\n", flush=True)
     if len(results) > 1:
         print(text.summary(results))
+    machine = describe()
+    if arguments.report:
+        from owngil._report.lab import lab_page
+
+        write(arguments.report, lab_page(results, machine, time.strftime("%Y-%m-%d %H:%M")))
+        print(f"Written to {arguments.report}.", file=sys.stderr)
     if arguments.json:
-        from dataclasses import asdict
-
-        from owngil._lab.machine import describe
-
         record = {
-            "machine": describe(),
+            "machine": machine,
             "settings": asdict(settings),
             "experiments": [result.record() for result in results],
         }
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
-            file.write(os.linesep)
+        write(arguments.json, json.dumps(record, indent=2) + "\n")
         print(f"Written to {arguments.json}.", file=sys.stderr)
     return 1 if any(result.verdict.state == DOES_NOT_HOLD for result in results) else 0

@@ -58,6 +58,15 @@ class Experiment:
     claims: Callable[[Samples, Settings], Sequence[Claim]]
     rounds: int = 5
     cpus: int = 2
+    # Where ways measure different things: how their names begin -> (measures, unit).
+    quantities: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def quantity(self, way: str) -> tuple[str, str]:
+        """What a sample of this way is, and its unit."""
+        for beginning, quantity in self.quantities.items():
+            if way.startswith(beginning):
+                return quantity
+        return self.measures, self.unit
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,7 @@ class Result:
     saw: str
     saw_seconds: dict[str, list[float]]
     teaches: str
-    measures: str
-    unit: str
+    quantities: dict[str, tuple[str, str]]  # way -> what a sample is, and its unit
     source: str
     samples: dict[str, list[list[float]]]
     absent: dict[str, str]
@@ -82,3 +90,8 @@ class Result:
     def record(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        from owngil._report.lab import result_html
+
+        return result_html(self)

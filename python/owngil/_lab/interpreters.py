@@ -202,8 +202,12 @@ EXPERIMENTS = (
         teaches="An interpreter that owns its GIL also owns its allocator and its modules, "
         "which is why it runs beside the others and why it costs memory. One that shares the GIL "
         "costs less and computes only while nobody else does.",
-        measures="countdowns and creation in seconds, memory in bytes",
-        unit="",
+        measures="time until all countdowns are done",
+        unit="s",
+        quantities={
+            "creation": ("time until one more interpreter is there", "s"),
+            "memory": ("private memory of one more interpreter", "B"),
+        },
         source=[COUNTDOWN, CREATION],
         open=_open_times,
         claims=_claims,

@@ -269,8 +269,9 @@ EXPERIMENTS = (
         saw_seconds={},
         teaches="The interpreter only makes sure that somebody else gets the GIL; who, the "
         "system's scheduler decides. There is no queue, so one thread may wait for many turns.",
-        measures="shares; holding times in switch intervals",
+        measures="share",
         unit="",
+        quantities={HELD: ("how long one thread held it, in switch intervals", "x")},
         source=[holds_of, out_of_turn],
         open=_open_unfairness,
         claims=_unfairness_claims,

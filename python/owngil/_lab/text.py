@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from owngil._cli.table import bar, render
+from owngil._report.quantity import shown
 
 from .estimates import estimate, outliers
 from .experiment import Experiment, Result
 
-__all__ = ["listing", "shown", "told"]
+__all__ = ["listing", "summary", "told"]
 
 
 def listing(experiments: dict[str, Experiment]) -> str:
@@ -20,17 +21,6 @@ def listing(experiments: dict[str, Experiment]) -> str:
     width = max(map(len, experiments))
     lines = [f"  {name:<{width}}  {one.title}" for name, one in experiments.items()]
     return "\n".join(["The experiments:", "", *lines, "", "Run some: owngil lab NAME…, or all."])
-
-
-def shown(value: float, unit: str) -> str:
-    """A value with its unit, as a reader wants it."""
-    if unit == "s":
-        if abs(value) >= 1:
-            return f"{value:.3f} s"
-        return f"{value * 1e3:.2f} ms" if abs(value) >= 1e-4 else f"{value * 1e6:.0f} µs"
-    if unit == "1/s":
-        return f"{value:,.0f}/s"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def told(result: Result, source: bool = True) -> str:
@@ -50,35 +40,38 @@ def told(result: Result, source: bool = True) -> str:
 
 
 def _table(result: Result) -> str:
-    if not any(any(rounds) for rounds in result.samples.values()):
-        return "Nothing could be measured here."
-    medians = {
-        way: [median(one) for one in rounds if one] for way, rounds in result.samples.items()
+    tables = []
+    measured = {way: rounds for way, rounds in result.samples.items() if any(rounds)}
+    for quantity in dict.fromkeys(result.quantities[way] for way in measured):
+        ways = {
+            way: rounds for way, rounds in measured.items() if result.quantities[way] == quantity
+        }
+        tables.append(_rows(*quantity, ways))
+    return "\n\n".join(tables) or "Nothing could be measured here."
+
+
+def _rows(measures: str, unit: str, ways: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    estimates = {
+        way: estimate([median(one) for one in rounds if one]) for way, rounds in ways.items()
     }
-    measured = {way: estimate(values) for way, values in medians.items() if values}
-    longest = max(one.median for one in measured.values())
+    longest = max(one.median for one in estimates.values())
     rows = []
-    for way, one in measured.items():
-        everything = [sample for samples in result.samples[way] for sample in samples]
+    for way, one in estimates.items():
+        everything = [sample for samples in ways[way] for sample in samples]
         rows.append(
             [
                 way,
-                shown(one.median, _unit(result, way)),
-                f"{shown(one.low, _unit(result, way))} to {shown(one.high, _unit(result, way))}",
+                shown(one.median, unit),
+                f"{shown(one.low, unit)} to {shown(one.high, unit)}",
                 str(len(everything)),
                 str(len(outliers(everything)) or ""),
                 bar(one.median, longest, 20),
             ]
         )
-    confidence = min(one.confidence for one in measured.values())
-    header = [result.measures, "median", f"{confidence:.0%} interval", "samples", "outliers", ""]
-    return render(header, rows)
-
-
-def _unit(result: Result, way: str) -> str:
-    if result.unit or not way.startswith(("countdown", "creation")):
-        return result.unit
-    return "s"
+    confidence = min(one.confidence for one in estimates.values())
+    return render(
+        [measures, "median", f"{confidence:.0%} interval", "samples", "outliers", ""], rows
+    )
 
 
 def _verdict(result: Result) -> str:

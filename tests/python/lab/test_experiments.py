@@ -124,9 +124,11 @@ def test_it_keeps_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     names = ["countdown-serial", "sleep-threads"]
     status = main(
         ["lab", *names, "--n", "2000", "--seconds", "0.001", "--rounds", "2", "--json", str(path)]
+        + ["--report", str(tmp_path / "lab.html")]
     )
     record = json.loads(path.read_text())
     assert [one["name"] for one in record["experiments"]] == names
+    assert (tmp_path / "lab.html").read_text().count("<svg") == 2
     assert record["settings"]["n"] == 2000
     states = {one["verdict"]["state"] for one in record["experiments"]}
     assert status == ("does not hold" in states)
