@@ -12,6 +12,7 @@ that only runs importable functions on plain values needs next to nothing of thi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._compare import compare as compare
     from ._errors import PoisonTask as PoisonTask
     from ._errors import PoolBroken as PoolBroken
     from ._errors import RemoteError as RemoteError
@@ -39,6 +40,7 @@ __all__ = [
     "WorkerDied",
     "WorkerStats",
     "cancelled",
+    "compare",
     "worker",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "TaskTimeout": "_errors",
     "WorkerDied": "_errors",
     "WorkerStats": "_stats",
+    "compare": "_compare",
 }
 
 

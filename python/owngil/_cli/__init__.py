@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from owngil._cli import demo, lab
+from owngil._cli import compare, demo, lab
 from owngil._cli.command_error import CommandError
 
 _DESCRIPTION = """\
@@ -28,6 +28,7 @@ _EPILOG = """\
 start here:
   owngil demo              see threads, and workers that own their GIL, do the same work
   owngil lab               what two articles saw of the GIL, measured on this machine
+  owngil compare           which pool your own function needs, measured
   owngil demo --help       what it runs, and how to change it
 """
 
@@ -43,7 +44,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab}
+_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab, "compare": compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

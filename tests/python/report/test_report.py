@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import browser
 import pytest
 
+from harness import browser
 from owngil._cli.command_error import CommandError
 from owngil._lab.experiment import Result
 from owngil._lab.verdict import Conditions, Verdict

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs a function in every way, in turns, until the figures are narrow or the time is over."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from owngil import Pool, TaskTimeout
+from owngil._cli.cpu_clock import cpu_seconds
+from owngil._cpus import usable_cpus
+from owngil._lab.kinds import kinds
+from owngil._lab.runner import Calibration
+
+from .comparison import Comparison, Row
+from .sizes import bytes_per_task, private_bytes
+
+__all__ = ["measure", "worker_counts"]
+
+_MOST_ITEMS = 1_000_000
+_LEAST_ROUNDS, _MOST_ROUNDS = 5, 21
+_NARROW = 0.10  # an interval of this share of its median is narrow enough
+_LONGEST_CALL_SHARE = 0.1  # of the time that there is
+
+
+class _Way:
+    """One row while it is being measured."""
+
+    def __init__(self, kind: str, pool: Pool | None, workers: int, start_seconds: float) -> None:
+        self.pool = pool
+        self.row = Row(kind, workers, [], [], 0, start_seconds)
+
+    def pids(self) -> list[int]:
+        if self.pool is None:
+            return []
+        mine = os.getpid()
+        found = {worker.pid for worker in self.pool.stats().workers if worker.pid}
+        return [pid for pid in found if pid != mine]
+
+    def turn(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """One turn; it counts."""
+        pids = self.pids()
+        cpu = time.process_time() + cpu_seconds(pids)
+        began = time.perf_counter()
+        results = list(map(fn, items) if self.pool is None else self.pool.map(fn, items))
+        self.row.seconds.append(time.perf_counter() - began)
+        self.row.cpu_seconds.append(time.process_time() + cpu_seconds(pids) - cpu)
+        return results
+
+
+def worker_counts(most: int) -> list[int]:
+    """All of them while they are few; then doubling, and the last."""
+    return sorted({*range(1, min(most, 4) + 1), *(2**i for i in range(most.bit_length())), most})
+
+
+def measure(
+    fn: Callable[[Any], Any],
+    items: Iterable[Any],
+    *,
+    workers: int | None = None,
+    seconds: float = 30.0,
+    show: Callable[[str], None] = lambda text: None,
+) -> Comparison:
+    """As `owngil.compare`; `show` is told what runs now."""
+    if not callable(fn):
+        raise ValueError(f"compare() takes a function, not {fn!r}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers must be a whole number of 1 or more, not {workers!r}")
+    if not seconds > 0:
+        raise ValueError(f"seconds must be more than 0, not {seconds!r}")
+    given = _taken(items)
+    counts = worker_counts(workers or usable_cpus())
+    show("one call, for a first look")
+    call_seconds = _first_call(fn, given[0], max(1.0, _LONGEST_CALL_SHARE * seconds))
+
+    rows_expected = 1 + len(kinds()) * len(counts)
+    turn_seconds = 0.5 * seconds / (rows_expected * _LEAST_ROUNDS)
+    count = max(2 * counts[-1], int(turn_seconds / max(call_seconds, 1e-7)))
+    chosen = _spread(given, count)
+
+    end = time.monotonic() + seconds
+    with _ways(fn, chosen[0], counts, show) as (ways, absent):
+        agree = True
+        expected = _serial(fn, chosen)  # warm-up, and what all must find
+        for way in ways[1:]:
+            show(f"warming up: {way.row.label}")
+            assert way.pool is not None
+            try:
+                agree &= _same(expected, list(way.pool.map(fn, chosen)))
+            except Exception as error:
+                absent[way.row.label] = f"{type(error).__name__}: {error}"
+        ways = [way for way in ways if way.row.label not in absent]
+        calibration = Calibration()
+        for number in range(_MOST_ROUNDS):
+            calibration.take()
+            first = number % len(ways)
+            for way in ways[first:] + ways[:first]:
+                show(f"round {number + 1}, {way.row.label}")
+                agree &= _same(expected, way.turn(fn, chosen))
+            if number + 1 >= _LEAST_ROUNDS and (
+                time.monotonic() > end or all(w.row.time.width < _NARROW for w in ways)
+            ):
+                break
+        rows = [_finished(way) for way in ways]
+    return Comparison(
+        function=f"{getattr(fn, '__module__', '')}:{getattr(fn, '__qualname__', repr(fn))}",
+        items=len(chosen),
+        items_given=len(given),
+        call_seconds=call_seconds,
+        bytes_per_task=bytes_per_task(chosen, expected),
+        gil_share=None,
+        rows=rows,
+        absent=absent,
+        conditions=calibration.conditions(),
+        results_agree=agree,
+    )
+
+
+def _taken(items: Iterable[Any]) -> list[Any]:
+    try:
+        taken = list(itertools.islice(items, _MOST_ITEMS))
+    except TypeError as error:
+        raise ValueError(f"items must be something to iterate over: {error}") from None
+    if not taken:
+        raise ValueError("there are no items, so there is nothing to compare")
+    return taken
+
+
+def _spread(items: list[Any], count: int) -> list[Any]:
+    """So many of them, evenly spread; some more than once if there are too few."""
+    if count >= len(items):
+        return items
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> float:
+    """Seconds of one call, in a worker that can be killed if it takes too long."""
+    try:
+        with Pool(1) as pool:
+            limited = pool.options(timeout=limit_s)
+            for _ in range(2):  # the first one also imports
+                took = float(limited.submit(_timed, fn, item).result())
+        return took
+    except TaskTimeout:
+        raise ValueError(
+            f"one call takes longer than {limit_s:.3g} s, too long to be repeated in the time that "
+            "there is: give smaller items, or ten seconds for each that it takes"
+        ) from None
+    except Exception as error:
+        raise ValueError(
+            f"the function fails on its first item, {_brief(item)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _timed(fn: Callable[[Any], Any], item: Any) -> float:
+    calls = 1
+    while True:  # a call of a microsecond is too short for the clock
+        began = time.perf_counter()
+        for _ in range(calls):
+            fn(item)
+        took = time.perf_counter() - began
+        if took > 0.001:
+            return took / calls
+        calls *= 4
+
+
+def _serial(fn: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    results = []
+    for item in items:
+        try:
+            results.append(fn(item))
+        except Exception as error:
+            raise ValueError(
+                f"the function fails on an item, {_brief(item)}: {type(error).__name__}: {error}"
+            ) from error
+    return results
+
+
+@contextmanager
+def _ways(
+    fn: Callable[[Any], Any], item: Any, counts: Sequence[int], show: Callable[[str], None]
+) -> Iterator[tuple[list[_Way], dict[str, str]]]:
+    ways = [_Way("serial", None, 1, 0.0)]
+    absent: dict[str, str] = {}
+    with ExitStack() as stack:
+        for kind in kinds():
+            for count in counts:
+                show(f"starting {kind}, {count}")
+                began = time.perf_counter()
+                try:
+                    pool = stack.enter_context(Pool(count, kind=kind))
+                    pool.submit(fn, item).result()
+                except Exception as error:  # what a kind cannot do is its reason
+                    absent[kind] = f"{type(error).__name__}: {error}"
+                    break
+                ways.append(_Way(kind, pool, count, time.perf_counter() - began))
+        yield ways, absent
+
+
+def _finished(way: _Way) -> Row:
+    row = way.row
+    memory = private_bytes(way.pids())
+    return Row(row.kind, row.workers, row.seconds, row.cpu_seconds, memory, row.start_seconds)
+
+
+def _same(expected: list[Any], found: list[Any]) -> bool:
+    try:
+        return bool(expected == found)
+    except Exception:  # arrays do not compare to one truth
+        return len(expected) == len(found)
+
+
+def _brief(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 60 else text[:57] + "..."
