@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The module owngil._gil: a count that keeps the GIL and the same count that gives it up.
+// The module owngil._gil: a count that keeps the GIL, the same that gives it up, and a sampler.
 //
-// Threads: both functions are called with the GIL. Loads in any interpreter: there is no state.
-// Not: part of the runtime; only the lab imports it.
-#include <Python.h>
+// Threads: called with the GIL. Loads in any interpreter: there is no state but the type.
+// Not: part of the runtime; only the lab and traces import it.
+#include "python/gil/sampler_type.hpp"
 
 namespace {
 
@@ -42,6 +42,7 @@ PyMethodDef methods[] = {
 };
 
 PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(owngil::gil::add_sampler_type)},
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
     {0, nullptr},
 };
@@ -49,7 +50,7 @@ PyModuleDef_Slot slots[] = {
 PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "owngil._gil",
-    .m_doc = "Counting with and without the GIL.",
+    .m_doc = "Counting with and without the GIL, and looking at it.",
     .m_size = 0,
     .m_methods = methods,
     .m_slots = slots,

@@ -13,6 +13,8 @@ that only runs importable functions on plain values needs next to nothing of thi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._compare import compare as compare
+    from ._contention import GilContention as GilContention
+    from ._contention import gil_contention as gil_contention
     from ._errors import PoisonTask as PoisonTask
     from ._errors import PoolBroken as PoolBroken
     from ._errors import RemoteError as RemoteError
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
     from ._pool import Pool as Pool
     from ._stats import PoolStats as PoolStats
     from ._stats import WorkerStats as WorkerStats
+    from ._trace import trace as trace
     from ._worker import Identity as Identity
 
 __all__ = [
     "Future",
+    "GilContention",
     "Identity",
     "PoisonTask",
     "Pool",
@@ -41,6 +45,8 @@ __all__ = [
     "WorkerStats",
     "cancelled",
     "compare",
+    "gil_contention",
+    "trace",
     "worker",
 ]
 
@@ -57,7 +63,10 @@ _HOMES = {
     "TaskTimeout": "_errors",
     "WorkerDied": "_errors",
     "WorkerStats": "_stats",
+    "GilContention": "_contention",
     "compare": "_compare",
+    "gil_contention": "_contention",
+    "trace": "_trace",
 }
 
 

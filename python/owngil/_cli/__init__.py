@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from owngil._cli import compare, demo, lab
+from owngil._cli import compare, demo, lab, trace
 from owngil._cli.command_error import CommandError
 
 _DESCRIPTION = """\
@@ -29,6 +29,7 @@ start here:
   owngil demo              see threads, and workers that own their GIL, do the same work
   owngil lab               what two articles saw of the GIL, measured on this machine
   owngil compare           which pool your own function needs, measured
+  owngil trace script.py   who held the GIL, and who waited for it
   owngil demo --help       what it runs, and how to change it
 """
 
@@ -44,7 +45,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab, "compare": compare}
+_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab, "compare": compare, "trace": trace}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

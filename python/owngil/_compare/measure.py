@@ -12,6 +12,7 @@ from typing import Any
 
 from owngil import Pool, TaskTimeout
 from owngil._cli.cpu_clock import cpu_seconds
+from owngil._contention import HeldShare
 from owngil._cpus import usable_cpus
 from owngil._lab.kinds import kinds
 from owngil._lab.runner import Calibration
@@ -85,7 +86,8 @@ def measure(
     end = time.monotonic() + seconds
     with _ways(fn, chosen[0], counts, show) as (ways, absent):
         agree = True
-        expected = _serial(fn, chosen)  # warm-up, and what all must find
+        with HeldShare() as gil:
+            expected = _serial(fn, chosen)  # warm-up, and what all must find
         for way in ways[1:]:
             show(f"warming up: {way.row.label}")
             assert way.pool is not None
@@ -112,7 +114,7 @@ def measure(
         items_given=len(given),
         call_seconds=call_seconds,
         bytes_per_task=bytes_per_task(chosen, expected),
-        gil_share=None,
+        gil_share=gil.value,
         rows=rows,
         absent=absent,
         conditions=calibration.conditions(),
