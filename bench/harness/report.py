@@ -51,6 +51,7 @@ def record(
     """What the JSON file keeps of one question: figures in SI units, no raw samples."""
     statistics = ("p50", "p90", "p99", "min", "max")
     return {
+        "metrics": {m.name: {"kind": m.kind, "unit": m.unit, "scale": m.scale} for m in metrics},
         "contenders": {
             name: {
                 metric: {s: figures.statistic(name, metric, s) for s in statistics}

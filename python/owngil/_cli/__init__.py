@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from owngil._cli import compare, demo, lab, trace
+from owngil._cli import bench, compare, demo, lab, trace
 from owngil._cli.command_error import CommandError
 
 _DESCRIPTION = """\
@@ -45,7 +45,13 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-_COMMANDS: dict[str, Command] = {"demo": demo, "lab": lab, "compare": compare, "trace": trace}
+_COMMANDS: dict[str, Command] = {
+    "demo": demo,
+    "lab": lab,
+    "compare": compare,
+    "trace": trace,
+    "bench": bench,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
