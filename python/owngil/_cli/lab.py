@@ -8,6 +8,7 @@ that decide. Where the machine is too busy, too noisy or too small, there is no 
 
 import argparse
 import json
+import os
 import sys
 import time
 
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jython", default="", metavar="JAR", help="a Jython for no-gil")
     parser.add_argument("--no-source", action="store_true", help="do not show the source")
     parser.add_argument("--report", metavar="FILE", help="write a report, one HTML file")
+    parser.add_argument("--pictures", metavar="FOLDER", help="write each picture as an SVG file")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
 
 
@@ -82,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
     for path in filter(None, (arguments.json, arguments.report)):
         writable(path)
+    if arguments.pictures and not os.path.isdir(arguments.pictures):
+        raise CommandError(f"there is no folder {arguments.pictures} to write pictures into")
     settings = Settings(
         n=arguments.n,
         seconds=arguments.seconds,
@@ -107,6 +111,13 @@ def run(arguments: argparse.Namespace) -> int:
 
         write(arguments.report, lab_page(results, machine, time.strftime("%Y-%m-%d %H:%M")))
         print(f"Written to {arguments.report}.", file=sys.stderr)
+    if arguments.pictures:
+        from owngil._report.lab import pictures
+
+        for result in results:
+            for number, svg in enumerate(pictures(result)):
+                name = result.name + (f"-{number + 1}" if number else "")
+                write(os.path.join(arguments.pictures, f"{name}.svg"), svg)
     if arguments.json:
         record = {
             "machine": machine,

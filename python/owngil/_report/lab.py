@@ -12,11 +12,11 @@ from owngil._lab.experiment import Result
 from owngil._lab.machine import one_line
 from owngil._lab.verdict import DOES_NOT_HOLD, HOLDS, NO_VERDICT
 
-from .page import Cell, csv_of, data, figure, fragment, page, paragraph, table
+from .page import Cell, csv_of, data, figure, fragment, page, paragraph, standalone, table
 from .quantity import shown
 from .svg import Strip, strips
 
-__all__ = ["lab_page", "result_html"]
+__all__ = ["lab_page", "pictures", "result_html"]
 
 _KINDS = {HOLDS: "holds", DOES_NOT_HOLD: "fails", NO_VERDICT: "open"}
 
@@ -45,6 +45,11 @@ def lab_page(results: Sequence[Result], machine: Mapping[str, object], when: str
         *map(_section, results),
     ]
     return page("The GIL lab", f"{one_line(dict(machine))}. {when}.", sections)
+
+
+def pictures(result: Result) -> list[str]:
+    """Each of its pictures as an SVG file's content."""
+    return [standalone(_drawn(result, *panel)) for panel in _panels(result)]
 
 
 def result_html(result: Result) -> str:
@@ -83,8 +88,19 @@ def _panels(result: Result) -> list[tuple[str, str, list[str]]]:
     return [(axis, unit, ways) for (axis, unit), ways in panels.items()]
 
 
+def _strip(result: Result, way: str) -> Strip:
+    rounds = result.samples[way]
+    one = estimate([median(samples) for samples in rounds if samples])
+    everything = [sample for samples in rounds for sample in samples]
+    saw = result.saw_seconds.get(way, ())
+    return Strip(way, everything, one.median, one.low, one.high, saw)
+
+
+def _drawn(result: Result, axis: str, unit: str, ways: list[str]) -> str:
+    return strips([_strip(result, way) for way in ways], axis, unit)
+
+
 def _panel(result: Result, axis: str, unit: str, ways: list[str]) -> str:
-    rows: list[Strip] = []
     cells: list[list[Cell]] = []
     raw: list[list[object]] = []
     for way in ways:
@@ -92,9 +108,6 @@ def _panel(result: Result, axis: str, unit: str, ways: list[str]) -> str:
         everything = [sample for one in rounds for sample in one]
         one = estimate([median(samples) for samples in rounds if samples])
         odd = len(outliers(everything))
-        rows.append(
-            Strip(way, everything, one.median, one.low, one.high, result.saw_seconds.get(way, ()))
-        )
         cells.append(
             [
                 way,
@@ -108,4 +121,4 @@ def _panel(result: Result, axis: str, unit: str, ways: list[str]) -> str:
         raw += [[way, number, value] for number, samples in enumerate(rounds) for value in samples]
     header = ["", "median", "interval", "confidence", "samples", "outliers"]
     copied = csv_of(["way", "round", f"{axis} [{unit or '1'}]"], raw)
-    return figure(strips(rows, axis, unit), copied) + table(header, cells)
+    return figure(_drawn(result, axis, unit, ways), copied) + table(header, cells)

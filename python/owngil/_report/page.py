@@ -10,20 +10,50 @@ from html import escape
 
 from owngil._cli.command_error import CommandError
 
-__all__ = ["Cell", "csv_of", "data", "figure", "fragment", "page", "paragraph", "table", "write"]
+__all__ = [
+    "Cell",
+    "csv_of",
+    "data",
+    "figure",
+    "fragment",
+    "page",
+    "paragraph",
+    "standalone",
+    "table",
+    "write",
+]
 
 Cell = str | tuple[str, float]  # what is shown; with what it is sorted by
 
-_STYLE = """
+_COLOURS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d2733; --dim: #5b6876; --rule: #dde3e9;
   --soft: #f3f6f9; --c0: #2b6fb0; --c1: #c4631b; --c2: #2f8a4c; --c3: #8a4fb0; --c4: #b03a4c;
   --c5: #5b6876; --good: #1d7a3e; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e3e8ed; --dim: #9aa7b4;
   --rule: #303943; --soft: #1d232a; --c0: #6cb0ee; --c1: #eca05c; --c2: #6ccb8b; --c3: #c596ea;
   --c4: #f08a97; --c5: #9aa7b4; --good: #6ccb8b; --bad: #ff8a80; } }
+"""
+
+_PLOT = """
+.owngil-plot { width: 100%; max-width: 38rem; height: auto; display: block; }
+.owngil-plot text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+.owngil-plot .tick, .owngil-plot .axis { fill: var(--dim); font-size: 11px; }
+.owngil-plot .value { font-weight: 600; }
+.owngil-plot .grid { stroke: var(--rule); }
+.owngil-plot .dot { fill: var(--c0); opacity: .35; }
+.owngil-plot .interval { stroke: var(--c0); stroke-width: 6; opacity: .5; }
+.owngil-plot .median { stroke: var(--ink); stroke-width: 2.5; }
+.owngil-plot .other { fill: none; stroke: var(--c1); stroke-width: 1.8; }
+.owngil-plot .curve { fill: none; stroke-width: 2; }
+.owngil-plot .c0 { stroke: var(--c0); } .owngil-plot .c1 { stroke: var(--c1); }
+.owngil-plot .c2 { stroke: var(--c2); } .owngil-plot .c3 { stroke: var(--c3); }
+.owngil-plot .c4 { stroke: var(--c4); } .owngil-plot .c5 { stroke: var(--c5); }
+.owngil-plot .fill { fill: var(--paper); stroke-width: 2; }
+"""
+
+_TEXT = """
 .owngil { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-body { margin: 0; background: var(--paper, #fff); }
 .owngil h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; }
 .owngil h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; border-top: 1px solid var(--rule);
   padding-top: 1rem; }
@@ -32,20 +62,6 @@ body { margin: 0; background: var(--paper, #fff); }
 .owngil .fails { color: var(--bad); font-weight: 600; }
 .owngil .open { color: var(--dim); font-weight: 600; }
 .owngil figure { margin: 1rem 0; }
-.owngil svg { width: 100%; max-width: 38rem; height: auto; display: block; }
-.owngil svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
-.owngil svg .tick, .owngil svg .axis { fill: var(--dim); font-size: 11px; }
-.owngil svg .value { font-weight: 600; }
-.owngil svg .grid { stroke: var(--rule); }
-.owngil svg .dot { fill: var(--c0); opacity: .35; }
-.owngil svg .interval { stroke: var(--c0); stroke-width: 6; opacity: .5; }
-.owngil svg .median { stroke: var(--ink); stroke-width: 2.5; }
-.owngil svg .other { fill: none; stroke: var(--c1); stroke-width: 1.8; }
-.owngil svg .curve { fill: none; stroke-width: 2; }
-.owngil svg .c0 { stroke: var(--c0); } .owngil svg .c1 { stroke: var(--c1); }
-.owngil svg .c2 { stroke: var(--c2); } .owngil svg .c3 { stroke: var(--c3); }
-.owngil svg .c4 { stroke: var(--c4); } .owngil svg .c5 { stroke: var(--c5); }
-.owngil svg .fill { fill: var(--paper); stroke-width: 2; }
 .owngil .wide { overflow-x: auto; }
 .owngil table { border-collapse: collapse; width: 100%; font-size: .88rem; overflow-wrap: normal; }
 .owngil th, .owngil td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid
@@ -64,6 +80,8 @@ body { margin: 0; background: var(--paper, #fff); }
 @media print { .owngil details > pre { max-height: none; } .owngil .copy { display: none; }
   .owngil figure, .owngil table { break-inside: avoid; } }
 """
+
+_BODY = "body { margin: 0; background: var(--paper); }"
 
 _SCRIPT = """
 document.querySelectorAll(".owngil th button").forEach(function (button) {
@@ -108,7 +126,7 @@ def page(title: str, about: str, sections: Sequence[str]) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{_COLOURS}{_PLOT}{_TEXT}{_BODY}</style></head><body>"
         f'<main class="owngil"><h1>{escape(title)}</h1><p class="dim">{escape(about)}</p>'
         f"{''.join(sections)}</main><script>{_SCRIPT}</script></body></html>\n"
     )
@@ -116,7 +134,14 @@ def page(title: str, about: str, sections: Sequence[str]) -> str:
 
 def fragment(sections: Sequence[str]) -> str:
     """For a notebook's cell: the same without a document around it."""
-    return f'<style>{_STYLE}</style><div class="owngil">{"".join(sections)}</div>'
+    colours = _COLOURS.replace(":root", ".owngil")  # the notebook's own are not touched
+    return f'<style>{colours}{_PLOT}{_TEXT}</style><div class="owngil">{"".join(sections)}</div>'
+
+
+def standalone(svg: str) -> str:
+    """A picture as a file of its own, with its styles inside."""
+    style = f"<style>{_COLOURS}{_PLOT}.owngil-plot {{ background: var(--paper); }}</style>"
+    return svg.replace("<title>", f"{style}<title>", 1)
 
 
 def paragraph(text: str, kind: str = "") -> str:

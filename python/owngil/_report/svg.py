@@ -190,6 +190,6 @@ def _thinned(samples: Sequence[float]) -> Sequence[float]:
 
 def _svg(height: float, parts: Sequence[str], title: str) -> str:
     return (
-        f'<svg role="img" viewBox="0 0 {_WIDTH} {height:.0f}" xmlns="http://www.w3.org/2000/svg">'
+        f'<svg class="owngil-plot" role="img" viewBox="0 0 {_WIDTH} {height:.0f}" xmlns="http://www.w3.org/2000/svg">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )

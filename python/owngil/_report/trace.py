@@ -68,9 +68,9 @@ def _picture(found: Timeline) -> str:
     scale = (_WIDTH - _LEFT - _RIGHT) / span
     height = 36
     bottom = 6 + height * len(rows)
-    parts = ["<style>.owngil svg .task{fill:var(--c0)}.owngil svg .failed{fill:var(--c1)}"
-             ".owngil svg .submit{fill:var(--c5)}.owngil svg .g-holds{fill:var(--c2)}"
-             ".owngil svg .g-waits{fill:var(--c4)}</style>"]  # fmt: skip
+    parts = ["<style>.owngil-plot .task{fill:var(--c0)}.owngil-plot .failed{fill:var(--c1)}"
+             ".owngil-plot .submit{fill:var(--c5)}.owngil-plot .g-holds{fill:var(--c2)}"
+             ".owngil-plot .g-waits{fill:var(--c4)}</style>"]  # fmt: skip
     raw: list[list[object]] = []
     for tick in ticks(0.0, span / 1e9, False):
         x = _LEFT + tick * 1e9 * scale
@@ -96,9 +96,9 @@ def _picture(found: Timeline) -> str:
         "time since the trace began</text>"
     )
     svg = (
-        f'<svg role="img" style="max-width:none;min-width:44rem" viewBox="0 0 {_WIDTH} '
-        f'{bottom + 42}" xmlns="http://www.w3.org/2000/svg"><title>Tasks and the GIL over time'
-        f"</title>{''.join(parts)}</svg>"
+        '<svg class="owngil-plot" role="img" style="max-width:none;min-width:44rem" '
+        f'viewBox="0 0 {_WIDTH} {bottom + 42}" xmlns="http://www.w3.org/2000/svg">'
+        f"<title>Tasks and the GIL over time</title>{''.join(parts)}</svg>"
     )
     header = ["row", "what", "begins [s]", "lasts [s]"]
     return f'<div class="wide">{figure(svg, csv_of(header, raw[:20_000]))}</div>'

@@ -124,11 +124,12 @@ def test_it_keeps_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     names = ["countdown-serial", "sleep-threads"]
     status = main(
         ["lab", *names, "--n", "2000", "--seconds", "0.001", "--rounds", "2", "--json", str(path)]
-        + ["--report", str(tmp_path / "lab.html")]
+        + ["--report", str(tmp_path / "lab.html"), "--pictures", str(tmp_path)]
     )
     record = json.loads(path.read_text())
     assert [one["name"] for one in record["experiments"]] == names
     assert (tmp_path / "lab.html").read_text().count("<svg") == 2
+    assert (tmp_path / "sleep-threads.svg").read_text().startswith("<svg")
     assert record["settings"]["n"] == 2000
     states = {one["verdict"]["state"] for one in record["experiments"]}
     assert status == ("does not hold" in states)
@@ -140,6 +141,7 @@ def test_it_keeps_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [
         (["no-such"], "there is no experiment no-such; there are: countdown-serial"),
         (["sleep-threads", "--json", "/no/such/folder/x"], "cannot write /no/such/folder/x"),
+        (["sleep-threads", "--pictures", "/no/such"], "there is no folder /no/such"),
         (["sleep-threads", "--json", "/"], "cannot write /: it is a folder"),
     ],
 )

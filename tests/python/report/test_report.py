@@ -15,7 +15,7 @@ from harness import browser
 from owngil._cli.command_error import CommandError
 from owngil._lab.experiment import Result
 from owngil._lab.verdict import Conditions, Verdict
-from owngil._report.lab import lab_page
+from owngil._report.lab import lab_page, pictures
 from owngil._report.page import csv_of, table, write
 from owngil._report.quantity import shown, ticks
 from owngil._report.svg import Curve, Strip, curves, strips
@@ -119,6 +119,8 @@ def test_a_result_shows_itself_in_a_notebook() -> None:
     shown_ = RESULT._repr_html_()
     assert "<svg" in shown_
     assert "<html" not in shown_
+    assert ":root" not in shown_
+    assert "body {" not in shown_
 
 
 def test_a_browser_runs_its_script_without_a_complaint(tmp_path: Path) -> None:
@@ -141,3 +143,12 @@ def test_a_click_on_a_head_sorts_by_value(tmp_path: Path) -> None:
 
 def test_csv_quotes_what_it_must() -> None:
     assert csv_of(["a"], [["x,y"], [1.5]]) == 'a\n"x,y"\n1.5\n'
+
+
+def test_a_picture_stands_alone_with_its_styles() -> None:
+    seconds, size = pictures(RESULT)
+    for picture, axis in ((seconds, "how long"), (size, "memory")):
+        root = ElementTree.fromstring(picture)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert axis in picture
+        assert "prefers-color-scheme" in picture
