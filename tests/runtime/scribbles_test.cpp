@@ -158,8 +158,13 @@ class ScribblesTest : public testing::Test {
   std::atomic<std::uint64_t> scribbles_{0};
 };
 
-TEST_F(ScribblesTest, HarmNothingButTheTasksThatTheScribblerWasGiven) {
-  const std::uint64_t wanted = number_from("OWNGIL_SCRIBBLES", 10'000);
+// So many times a share of the scribbles: a limit in time holds for each.
+constexpr int kShares = 10;
+
+class ScribblesShare : public ScribblesTest, public testing::WithParamInterface<int> {};
+
+TEST_P(ScribblesShare, HarmsNothingButTheTasksThatTheScribblerWasGiven) {
+  const std::uint64_t wanted = number_from("OWNGIL_SCRIBBLES", 10'000) / kShares;
   while (scribbles_ < wanted) {
     ASSERT_NO_FATAL_FAILURE(check_calls());
     ASSERT_NO_FATAL_FAILURE(check_map());
@@ -171,6 +176,8 @@ TEST_F(ScribblesTest, HarmNothingButTheTasksThatTheScribblerWasGiven) {
               static_cast<unsigned long long>(lives_.load()),
               static_cast<unsigned long long>(right_));
 }
+
+INSTANTIATE_TEST_SUITE_P(Each, ScribblesShare, testing::Range(0, kShares));
 
 }  // namespace
 }  // namespace owngil::runtime
