@@ -46,6 +46,9 @@ struct RestartLimit {
   std::uint64_t losses = 0;         // so many in all; kNone: there is no limit
   std::uint64_t for_each_seat = 4;  // and so many for each worker that the pool is to have
   std::uint64_t window_ns = 10'000'000'000;
+  // After the second loss in a row that comes to nothing a seat stays empty for so long; after the
+  // next for twice as long, and so on up to a second.
+  std::uint64_t retry_ns = 50'000'000;
 };
 
 struct SupervisorOptions {

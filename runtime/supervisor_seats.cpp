@@ -13,9 +13,6 @@ namespace owngil::runtime {
 
 namespace {
 
-// The second start in a row that comes to nothing is tried again after this, the next after twice
-// as long, and so on.
-constexpr std::uint64_t kRetryNs = 50'000'000;
 constexpr std::uint64_t kLongestRetryNs = 1'000'000'000;
 // A worker that leaves has this long for its atexit functions and its threads; then it is killed,
 // but only if its place is needed.
@@ -263,7 +260,7 @@ void Supervisor::lose(Rank rank, Loss loss, bool has_answered) {
   seat.fruitless = has_answered ? 0 : seat.fruitless + 1;
   if (seat.fruitless > 1) {
     const std::uint32_t doublings = std::min(seat.fruitless - 2, 10U);
-    seat.due_ns = now + std::min(kRetryNs << doublings, kLongestRetryNs);
+    seat.due_ns = now + std::min(options_.restarts.retry_ns << doublings, kLongestRetryNs);
   }
   const RestartLimit& limits = options_.restarts;
   if (is_broken() || limits.losses == RestartLimit::kNone) return;

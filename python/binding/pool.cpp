@@ -160,7 +160,9 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   options.max_tasks_per_worker = max_tasks;
   options.max_memory_per_worker = max_memory;
   options.idle_timeout_ns = idle_timeout_ns;
-  options.restarts = {max_restarts, restarts_for_each, restart_window_ns};
+  options.restarts.losses = max_restarts;
+  options.restarts.for_each_seat = restarts_for_each;
+  options.restarts.window_ns = restart_window_ns;
   options.arena_size = arena_size;
   options.spin_ns = spin_ns;
   if (install_audit_hook() < 0) return nullptr;

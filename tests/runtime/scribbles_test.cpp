@@ -58,6 +58,7 @@ class ScribblesTest : public testing::Test {
     options.cpus = 2;
     options.arena_size = kTestArena;
     options.restarts.losses = RestartLimit::kNone;  // who scribbles is lost again and again
+    options.restarts.retry_ns = 0;
     supervisor_ = new Supervisor(options, world_.launcher());
     world_.control(*supervisor_);
     function_ = supervisor_->add_blob(bytes_of("a function"));
