@@ -27,7 +27,8 @@ SupervisorEnd::SupervisorEnd(Channel& channel)
     : channel_(&channel),
       tasks_(channel.task_tail.value, channel.task_head.value, channel.tasks),
       results_(channel.result_tail.value, channel.result_head.value, channel.results),
-      releases_(channel.release_tail.value, channel.release_head.value, channel.releases) {
+      releases_(channel.release_tail.value, channel.release_head.value, channel.releases),
+      returns_(channel.return_tail.value, channel.return_head.value, channel.returns) {
   // relaxed: there is no worker yet
   channel.orders.notify_at.store(notify_at_, std::memory_order_relaxed);
   channel.orders.spin_ns.store(spin_ns_, std::memory_order_relaxed);
@@ -114,7 +115,8 @@ WorkerEnd::WorkerEnd(Channel& channel, const Board& board, int caller_bell_fd, i
       control_bell_(file_id(control_bell_fd)),
       tasks_(channel.task_tail.value, channel.task_head.value, channel.tasks),
       results_(channel.result_tail.value, channel.result_head.value, channel.results),
-      releases_(channel.release_tail.value, channel.release_head.value, channel.releases) {}
+      releases_(channel.release_tail.value, channel.release_head.value, channel.releases),
+      returns_(channel.return_tail.value, channel.return_head.value, channel.returns) {}
 
 bool WorkerEnd::spin_within_budget() noexcept {
   constexpr int kLooksPerClock = 16;  // about half a microsecond

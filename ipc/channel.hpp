@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The channel between the supervisor and one worker: three rings and the words beside them.
+// The channel between the supervisor and one worker: four rings and the words beside them.
 //
 // Threads: a SupervisorEnd is used under the supervisor's mutex, a WorkerEnd by the worker's
 //   loop alone.  Processes: layout.hpp names the writer of every word.
@@ -96,6 +96,8 @@ class SupervisorEnd {
   void order_stop(std::uint64_t task) noexcept;
 
   [[nodiscard]] bool try_push_release(std::uint64_t offset) noexcept;  // false: full, try later
+  // A buffer of arguments that the worker has let go of, as it says.
+  [[nodiscard]] std::optional<std::uint64_t> pop_return() noexcept;
 
   [[nodiscard]] CurrentView current() const noexcept;
   [[nodiscard]] StackDumpView stack_dump() const noexcept;
@@ -108,6 +110,7 @@ class SupervisorEnd {
   RingProducer<TaskSlot, kRingSlots> tasks_;
   RingConsumer<const ResultSlot, kRingSlots> results_;
   RingProducer<std::atomic<std::uint64_t>, kReleaseSlots> releases_;
+  RingConsumer<const std::atomic<std::uint64_t>, kReturnSlots> returns_;
   std::uint64_t notify_at_ = ~std::uint64_t{0};
   std::uint64_t spin_ns_ = 0;
   std::uint32_t woken_epoch_ = 0;
@@ -145,6 +148,7 @@ class WorkerEnd {
   void give_up_bells() noexcept { caller_bell_fd_ = control_bell_fd_ = -1; }
 
   [[nodiscard]] std::optional<std::uint64_t> pop_release() noexcept;
+  [[nodiscard]] bool try_push_return(std::uint64_t buffer) noexcept;  // false: full, try later
 
   void set_state(WorkerState state, std::uint32_t pid) noexcept;
   void begin(std::uint64_t task, std::uint64_t now_ns) noexcept;  // C4; resets progress and chain
@@ -174,6 +178,7 @@ class WorkerEnd {
   RingConsumer<TaskSlot, kRingSlots> tasks_;
   RingProducer<ResultSlot, kRingSlots> results_;
   RingConsumer<const std::atomic<std::uint64_t>, kReleaseSlots> releases_;
+  RingProducer<std::atomic<std::uint64_t>, kReturnSlots> returns_;
   std::uint32_t epoch_ = 0;
   SpinBudget spin_;
 };

@@ -68,6 +68,16 @@ inline bool SupervisorEnd::try_push_release(std::uint64_t offset) noexcept {
   return true;
 }
 
+inline std::optional<std::uint64_t> SupervisorEnd::pop_return() noexcept {
+  const std::atomic<std::uint64_t>* slot = returns_.front();
+  if (slot == nullptr) {
+    return std::nullopt;
+  }
+  const std::uint64_t buffer = slot->load(std::memory_order_relaxed);  // front ordered it
+  returns_.pop();
+  return buffer;
+}
+
 // --- the worker's end ---------------------------------------------------------------------
 
 inline const TaskSlot* WorkerEnd::front_task() noexcept { return tasks_.front(); }
@@ -112,6 +122,16 @@ inline std::optional<std::uint64_t> WorkerEnd::pop_release() noexcept {
   const std::uint64_t offset = slot->load(std::memory_order_relaxed);  // front ordered it
   releases_.pop();
   return offset;
+}
+
+inline bool WorkerEnd::try_push_return(std::uint64_t buffer) noexcept {
+  std::atomic<std::uint64_t>* slot = returns_.try_reserve();
+  if (slot == nullptr) {
+    return false;
+  }
+  slot->store(buffer, std::memory_order_relaxed);  // publish orders it
+  returns_.publish();
+  return true;
 }
 
 inline void WorkerEnd::begin(std::uint64_t task, std::uint64_t now_ns) noexcept {

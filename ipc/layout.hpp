@@ -19,6 +19,7 @@ inline constexpr std::size_t kSlotBytes = 128;
 inline constexpr std::size_t kPageBytes = 4096;
 inline constexpr std::uint64_t kRingSlots = 256;  // a power of two: slot = position & (n - 1)
 inline constexpr std::uint64_t kReleaseSlots = 512;
+inline constexpr std::uint64_t kReturnSlots = 512;
 inline constexpr std::size_t kInlineBytes = 80;
 
 // "OWNGIL" and the number of this layout; the build's hash follows it in the header.
@@ -38,6 +39,7 @@ enum class Format : std::uint8_t {
   pickle = 2,   // pickle protocol 5
   failure = 3,  // what owngil._pickling.dump_exception made
   blob = 4,     // what owngil._functions or owngil._context made
+  buffers = 5,  // references to blocks that hold large buffers, then a pickle (buffer_list.hpp)
 };
 
 enum class Where : std::uint8_t { inline_bytes = 0, block = 1 };
@@ -196,10 +198,13 @@ struct alignas(kPageBytes) Channel {
   SleepWord sleep;
   Current current;
   StackDump dump;
+  Counter return_head;  // written by the user's process
+  Counter return_tail;
   // the rings
   alignas(kPageBytes) TaskSlot tasks[kRingSlots];
   alignas(kPageBytes) ResultSlot results[kRingSlots];
   alignas(kPageBytes) std::atomic<std::uint64_t> releases[kReleaseSlots];
+  alignas(kPageBytes) std::atomic<std::uint64_t> returns[kReturnSlots];
 };
 
 // The text of a dump lies behind the channel in its memfd, where nobody maps it: the worker
@@ -272,10 +277,12 @@ static_assert(offsetof(Channel, result_head) == 256 && offsetof(Channel, release
 static_assert(offsetof(Channel, orders) == 512 && offsetof(Channel, task_head) == 640);
 static_assert(offsetof(Channel, result_tail) == 768 && offsetof(Channel, release_head) == 896);
 static_assert(offsetof(Channel, sleep) == 1024 && offsetof(Channel, current) == 1152);
-static_assert(offsetof(Channel, dump) == 1280 && kStackTextOffset == 0x12000);
-static_assert(kChannelBytes == 0x22000);
+static_assert(offsetof(Channel, dump) == 1280 && offsetof(Channel, return_head) == 1408);
+static_assert(offsetof(Channel, return_tail) == 1536 && kStackTextOffset == 0x13000);
+static_assert(kChannelBytes == 0x23000);
 static_assert(offsetof(Channel, tasks) == 0x1000 && offsetof(Channel, results) == 0x9000);
-static_assert(offsetof(Channel, releases) == 0x11000 && sizeof(Channel) == 0x12000);
+static_assert(offsetof(Channel, releases) == 0x11000 && offsetof(Channel, returns) == 0x12000);
+static_assert(sizeof(Channel) == 0x13000);
 
 static_assert(offsetof(Board, magic) == 0 && offsetof(Board, build) == 8);
 static_assert(offsetof(Board, bell) == 128 && sizeof(Board) == kPageBytes);

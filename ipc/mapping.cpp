@@ -6,6 +6,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -26,9 +27,16 @@ class Mappable {
 };
 
 std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size, Access access) {
-  const bip::mode_t mode = access == Access::read_write ? bip::read_write : bip::read_only;
   try {
-    return std::make_unique<bip::mapped_region>(Mappable(fd), mode, 0, size);
+    switch (access) {
+      case Access::read_write:
+        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_write, 0, size);
+      case Access::read_only:
+        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_only, 0, size);
+      case Access::copy_on_write: break;
+    }
+    return std::make_unique<bip::mapped_region>(Mappable(fd), bip::copy_on_write, 0, size, nullptr,
+                                                MAP_NORESERVE);
   } catch (const bip::interprocess_exception& error) {
     throw std::system_error(error.get_native_error(), std::generic_category(), "mmap of a memfd");
   }
@@ -55,6 +63,12 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   return *this;
+}
+
+void Mapping::shrink(std::size_t size) noexcept {
+  const std::size_t page = bip::mapped_region::get_page_size();
+  const std::size_t kept = std::max(page, (size + page - 1) / page * page);
+  if (kept < size_ && region_->shrink_by(size_ - kept)) size_ = kept;
 }
 
 Mapping::~Mapping() = default;

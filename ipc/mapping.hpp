@@ -15,7 +15,8 @@ class mapped_region;
 
 namespace owngil::ipc {
 
-enum class Access { read_write, read_only };
+// `copy_on_write`: what is written stays this process's own. No memory is set aside for that.
+enum class Access { read_write, read_only, copy_on_write };
 
 // What a fork of this process does with the mapping. `exclude` (MADV_DONTFORK) is for memory
 // that a task's own child processes must not be able to write to.
@@ -31,6 +32,9 @@ class Mapping {
 
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  // Unmaps all but the first `size` bytes, rounded up to whole pages; at least one stays.
+  void shrink(std::size_t size) noexcept;
 
   // Requires: the memory holds a T at its start. All zeros are a T for all of layout.hpp.
   template <class T>

@@ -51,8 +51,9 @@ struct MapJob {
   bool expired{false};  // its deadline has come: nothing of it is to begin
   bool queued{false};   // the anchor is in the backlog
   bool handle{true};
-  bool waited{false};   // a thread waits for its first segment
-  bool counted{false};  // among the supervisor's pending work
+  bool waited{false};       // a thread waits for its first segment
+  bool has_buffers{false};  // some of its items name buffers
+  bool counted{false};      // among the supervisor's pending work
 
   bool is_finished() const { return live == 0 && cut == added; }
 };

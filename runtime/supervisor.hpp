@@ -125,6 +125,12 @@ class Supervisor {
   std::uint32_t add_blob(std::span<const std::byte> bytes, std::string name = {});
   void drop_blob(std::uint32_t number);
 
+  // --- buffers of a call's arguments, filled by the caller; nothing: no memory. The caller has it
+  // until it drops it, or until a task is admitted or an item added that names it in its list.
+  std::optional<ipc::BlockRef> new_buffer(std::uint64_t size);
+  std::byte* buffer_at(ipc::BlockRef buffer) const { return arguments_.at(buffer.offset); }
+  void drop_buffer(ipc::BlockRef buffer);
+
   // --- calls. The caller owns a handle to the task until it calls forget().
   Admission submit(const Call& call, Task*& task, const Policy* policy = nullptr);
   void forget(Task& task);
@@ -148,7 +154,9 @@ class Supervisor {
   // --- map. The items are appended to job.items by the caller, by `add_items` alone.
   MapJob* open_map(std::uint32_t function, std::uint32_t context, std::uint32_t chunk_size,
                    const Policy* policy = nullptr);
-  Admission add_items(MapJob& job, std::span<const std::byte> items, std::uint64_t count);
+  // `has_buffers`: some of them name buffers.
+  Admission add_items(MapJob& job, std::span<const std::byte> items, std::uint64_t count,
+                      bool has_buffers = false);
   // The first segment, complete; nullptr: not yet (see the two below), or no items are left.
   Segment* ready_segment(MapJob& job);
   bool spin(MapJob& job, std::uint64_t budget_ns);
@@ -199,6 +207,8 @@ class Supervisor {
   struct Leaver {
     std::uint64_t key;
     std::uint64_t told_ns;
+    BlockHolds buffers;    // that its threads may look at still
+    ResultArena* results;  // nullptr: there is none
   };
   // When a limit passes, and of which item of a chunk.
   struct Limit {
@@ -232,6 +242,8 @@ class Supervisor {
   bool accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment);
   static bool is_part(const WorkerLink& link, const ipc::ResultSlot& slot, const Segment& segment);
   bool end_by_nonsense(WorkerLink& link, Task& task);
+  static std::optional<std::span<const std::byte>> payload_of(const WorkerLink& link,
+                                                              const ipc::ResultSlot& slot);
   bool drop_payload(WorkerLink& link, const ipc::ResultSlot& slot);
   bool take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
   std::optional<Ending> take_outcome(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
@@ -247,6 +259,25 @@ class Supervisor {
   void finish_segment(Segment& segment);
   void finish_job(MapJob& job);
   void reuse(Task& task);
+
+  // large buffers (supervisor_buffers.cpp)
+  template <class Visit>
+  void each_buffer(const Task& task, Visit&& visit);
+  template <class Visit>
+  void each_buffer_of_items(const Segment& segment, Visit&& visit);
+  void hold_buffers(WorkerLink& link, const Task& task);
+  void unhold_buffers(WorkerLink& link, const Task& task);
+  void drop_held(BlockHolds& buffers);
+  void bury_leaver(Leaver& leaver);
+  bool take_returns(WorkerLink& link);
+  void drop_one(std::uint64_t offset);
+  void drop_argument_buffers(const Task& task);
+  void drop_buffers_of_items(const Segment& segment);
+  bool take_buffers(WorkerLink& link, HeapBytes& bytes);
+  bool take_item_buffers(WorkerLink& link, HeapBytes& items);
+  static void let_go_of_list(const HeapBytes& bytes);
+  static void let_go_of_items(const HeapBytes& items, std::uint64_t from);
+  static void free_heap(Task& task);
 
   // waiting (supervisor_wait.cpp)
   template <class Ready>
@@ -340,6 +371,7 @@ class Supervisor {
   // guarded by mutex_
   std::mutex mutex_;
   ipc::Arena arguments_;
+  BlockHolds buffers_;  // in it: the large ones, by tasks and by links
   ipc::BellOwner bell_;
   BlobTable blobs_;
   Scheduler scheduler_;

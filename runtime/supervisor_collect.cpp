@@ -54,6 +54,7 @@ void Supervisor::collect_from(WorkerLink& link) {
     link.end().pop_result();
     if ((copy.flags & ipc::kLast) != 0) dismiss(link, Dismissal::memory);
   }
+  if (!link.buffers.empty() && !take_returns(link)) make_rogue(link);
 }
 
 bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
@@ -139,6 +140,7 @@ bool Supervisor::accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot,
   }
   const std::uint32_t in_time = std::min(done, task.terms->item);
   free_items(segment);
+  if (in_time < done) let_go_of_items(items, in_time);
   if (in_time == 0) std::free(std::exchange(items, {nullptr, 0}).data);
   keep_first(items, in_time);
   part_at(segment, in_time, items, &failure, nullptr);
@@ -211,27 +213,50 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
   return true;
 }
 
-bool Supervisor::drop_payload(WorkerLink& link, const ipc::ResultSlot& slot) {
-  if (slot.where == ipc::Where::inline_bytes) return slot.size <= ipc::kInlineBytes;
-  if (slot.where != ipc::Where::block || link.result_block(slot.block) == nullptr) {
-    return false;
+// The bytes of a result; nothing: it says where they are, and they are not there.
+std::optional<std::span<const std::byte>> Supervisor::payload_of(const WorkerLink& link,
+                                                                 const ipc::ResultSlot& slot) {
+  if (slot.where == ipc::Where::inline_bytes) {
+    if (slot.size > ipc::kInlineBytes) return std::nullopt;
+    return std::span(slot.bytes, slot.size);
   }
-  link.release(slot.block.offset);
+  const std::byte* const data = link.result_block(slot.block);
+  if (slot.where != ipc::Where::block || data == nullptr || slot.block.size == 0) {
+    return std::nullopt;
+  }
+  return std::span(data, slot.block.size);
+}
+
+bool Supervisor::drop_payload(WorkerLink& link, const ipc::ResultSlot& slot) {
+  const auto payload = payload_of(link, slot);
+  if (!payload) return false;
+  if (slot.format == ipc::Format::buffers) {
+    HeapBytes bytes = heap_copy(payload->data(), payload->size());
+    const bool taken = take_buffers(link, bytes);
+    if (taken) let_go_of_list(bytes);
+    std::free(bytes.data);
+    if (!taken) return false;
+  }
+  if (slot.where == ipc::Where::block) link.release(slot.block.offset);
   return true;
 }
 
 bool Supervisor::take_payload(WorkerLink& link, const ipc::ResultSlot& slot, Task& task) {
-  if (slot.where == ipc::Where::inline_bytes) {
-    if (slot.size > ipc::kInlineBytes) return false;
+  const auto payload = payload_of(link, slot);
+  if (!payload) return false;
+  if (slot.where == ipc::Where::inline_bytes && slot.format != ipc::Format::buffers) {
     free_payload(task);
     task.place = Task::Place::inline_bytes;
     task.size = slot.size;
-    if (slot.size != 0) std::memcpy(task.bytes, slot.bytes, slot.size);
+    if (slot.size != 0) std::memcpy(task.bytes, payload->data(), slot.size);
   } else {
-    const std::byte* data = link.result_block(slot.block);
-    if (slot.where != ipc::Where::block || data == nullptr || slot.block.size == 0) return false;
-    const HeapBytes bytes = heap_copy(data, slot.block.size);
-    link.release(slot.block.offset);
+    HeapBytes bytes = heap_copy(payload->data(), payload->size());
+    if (slot.format == ipc::Format::buffers &&
+        (slot.status != ipc::Status::returned || !take_buffers(link, bytes))) {
+      std::free(bytes.data);
+      return false;
+    }
+    if (slot.where == ipc::Where::block) link.release(slot.block.offset);
     free_payload(task);
     task.place = Task::Place::heap;
     task.heap = bytes;
@@ -245,6 +270,7 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
                             HeapBytes& items) {
   const std::uint64_t all = count;
   std::size_t possible = 0;
+  bool has_buffers = false;
   GrowingBytes items_copied;
   std::vector<std::uint64_t> blocks;
   ipc::BlockRef block = head;
@@ -264,6 +290,7 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
       if (!rest.empty() && ipc::is_marked(rest[0], ipc::ItemMark::next_block)) break;
       if (const std::optional<ipc::Item> item = ipc::read_item(rest)) {
         end += item->end();
+        has_buffers |= item->format == ipc::Format::buffers;
         --count;
         continue;
       }
@@ -280,8 +307,13 @@ bool Supervisor::take_chain(WorkerLink& link, ipc::BlockRef head, std::uint64_t 
     if (count == 0) break;
     block = chain.next;
   }
+  HeapBytes copied = items_copied.take();
+  if (has_buffers && !take_item_buffers(link, copied)) {
+    std::free(copied.data);
+    return false;
+  }
   for (std::uint64_t offset : blocks) link.release(offset);
-  items = items_copied.take();
+  items = copied;
   return true;
 }
 
@@ -327,11 +359,12 @@ void Supervisor::drop_blob_use(std::uint32_t number) {
 }
 
 void Supervisor::free_payload(Task& task) {
+  if (task.format == ipc::Format::buffers) drop_argument_buffers(task);
   if (task.place == Task::Place::block) arguments_.free(task.block.offset);
   if (task.place == Task::Place::job && task.stage.load(std::memory_order_relaxed) == Stage::sent) {
     arguments_.free(task.block.offset);
   }
-  if (task.place == Task::Place::heap) std::free(task.heap.data);
+  if (task.place == Task::Place::heap) free_heap(task);
   if (task.place == Task::Place::failure) delete task.failure;
   task.place = Task::Place::inline_bytes;
   task.size = 0;
@@ -359,6 +392,7 @@ void Supervisor::name(const Task& task, Failure& failure) const {
 
 void Supervisor::finish_segment(Segment& segment) {
   MapJob& job = *segment.job;
+  if (job.has_buffers) drop_buffers_of_items(segment);
   --job.live;
   segment.stage.store(Stage::complete, std::memory_order_release);
   if (job.waited && job.first == &segment) wake_waiters_of(segment);

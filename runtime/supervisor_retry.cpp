@@ -207,9 +207,10 @@ void Supervisor::complete_done(Segment& segment) {
   MapJob& job = *segment.job;
   ++job.live;
   const HeapBytes results = segment.heap;
-  const auto keep = [this](Segment& part, const std::byte* begin, std::size_t size) {
+  const auto keep = [this, &results](Segment& part, const std::byte* begin, std::size_t size) {
     part.place = Task::Place::heap;
     part.heap = heap_copy(begin, size);
+    part.heap.arena = results.arena;
     complete(part, Ending::returned);
   };
   Segment* part = &segment;

@@ -110,6 +110,7 @@ bool Supervisor::may_start(Rank rank) {
 
 // The link ends. `refill`: somebody is missed there even if there is no work for it.
 void Supervisor::vacate(Rank rank, bool refill) {
+  drop_held(links_[rank]->buffers);
   links_[rank].reset();
   --present_;
   if (rank >= target_) return;
@@ -144,7 +145,8 @@ void Supervisor::readmit(WorkerLink& link) {
 void Supervisor::let_go(WorkerLink& link) {
   const bool is_recycled = link.is_recycled();
   if (link.dismissal != Dismissal::memory) stop_link(link);
-  leavers_.push_back({link.key, ipc::now_ns()});
+  leavers_.push_back(
+      {link.key, ipc::now_ns(), std::exchange(link.buffers, {}), link.give_away_result_arena()});
   recycled_ += is_recycled ? 1 : 0;
   scheduler_.remove(link.rank);
   vacate(link.rank, is_recycled);
@@ -156,7 +158,10 @@ bool Supervisor::may_be_let_go(const WorkerLink& link) {
 }
 
 bool Supervisor::forget_leaver(std::uint64_t key) {
-  return std::erase_if(leavers_, [key](const Leaver& one) { return one.key == key; }) > 0;
+  return std::erase_if(leavers_, [this, key](Leaver& one) {
+           if (one.key == key) bury_leaver(one);
+           return one.key == key;
+         }) > 0;
 }
 
 std::uint64_t Supervisor::idle_since(const WorkerLink& link, std::uint64_t now) const {

@@ -129,14 +129,15 @@ MapJob* Supervisor::open_map(std::uint32_t function, std::uint32_t context,
   return job.release();
 }
 
-Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items,
-                                std::uint64_t count) {
+Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items, std::uint64_t count,
+                                bool has_buffers) {
   const Lock lock(mutex_);
   if (closing_) return is_broken() ? Admission::broken : Admission::closed;
   if (count == 0) return Admission::admitted;
   drop_done_items(job);
   std::memcpy(job.items.extend(items.size()), items.data(), items.size());
   job.added += count;
+  job.has_buffers |= has_buffers;
   if (!job.counted) {
     job.counted = true;
     ++pending_;
@@ -219,6 +220,10 @@ bool Supervisor::send(Task& task, Rank rank) {
       break;
     default: put_payload(slot, std::span<const std::byte>(task.bytes, task.size));
   }
+  if (task.format == ipc::Format::buffers || task.place == Task::Place::job) {
+    hold_buffers(link, task);
+  }
+  link.give_back_buffers();
   link.publish(&task);
   task.rank = rank;
   task.stage.store(Stage::sent, std::memory_order_relaxed);
@@ -308,6 +313,7 @@ void Supervisor::took_back(WorkerLink& link, Task& task) {
 // The task is in the ring no more, and will be sent anew.
 void Supervisor::took_out(WorkerLink& link, Task& task) {
   left(link, task);
+  unhold_buffers(link, task);
   if (task.place == Task::Place::job) arguments_.free(task.block.offset);
 }
 

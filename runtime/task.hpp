@@ -26,10 +26,13 @@ enum class Stage : std::uint8_t {
   complete,  // it has an outcome
 };
 
-// Bytes on the heap: an outcome that is too large to stay inline.
+class ResultArena;
+
+// Bytes on the heap: an outcome that is too large to stay inline, or the items of a chunk.
 struct HeapBytes {
   std::byte* data;
   std::size_t size;
+  ResultArena* arena = nullptr;  // of the buffers that lists in it name; nullptr: there are none
 };
 
 // The id of the one task that has no future: the initializer of a worker.

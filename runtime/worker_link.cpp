@@ -45,6 +45,24 @@ WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_g
   }
 }
 
+WorkerLink::~WorkerLink() {
+  if (result_arena_ == nullptr) return;
+  result_arena_->lose_worker();
+  result_arena_->release();
+}
+
+ResultArena& WorkerLink::result_arena() {
+  if (result_arena_ == nullptr) result_arena_ = new ResultArena(results_fd_.get(), results_.size());
+  return *result_arena_;
+}
+
+ResultArena* WorkerLink::give_away_result_arena() { return std::exchange(result_arena_, nullptr); }
+
+void WorkerLink::give_back_buffers() {
+  if (result_arena_ == nullptr || !result_arena_->has_given_back()) return;
+  for (const std::uint64_t offset : result_arena_->take_given_back()) release(offset);
+}
+
 bool WorkerLink::has_room(std::uint64_t messages) {
   // Usually the answers tell, without a look at the worker's own word.
   if (next_ - worked_off_ + messages <= ipc::kRingSlots) return true;

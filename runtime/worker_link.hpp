@@ -13,6 +13,8 @@
 #include "ipc/arena.hpp"
 #include "ipc/channel.hpp"
 #include "ipc/mapping.hpp"
+#include "runtime/block_holds.hpp"
+#include "runtime/result_arena.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/task.hpp"
 
@@ -57,6 +59,9 @@ class WorkerLink {
   // Makes the shared memory. Throws std::system_error.
   WorkerLink(Rank rank, std::uint64_t key, std::uint64_t generation, std::size_t results_size,
              std::uint64_t memory_limit);
+  ~WorkerLink();
+  WorkerLink(const WorkerLink&) = delete;
+  WorkerLink& operator=(const WorkerLink&) = delete;
 
   // --- task ring
   bool has_room(std::uint64_t messages);
@@ -79,6 +84,14 @@ class WorkerLink {
   // The same however often it is asked. Requires: what it has answered is collected.
   ipc::CurrentView last_words();
   void release(std::uint64_t offset);  // gives a block back, now or when there is room
+
+  // --- buffers
+  // Where the buffers of results lie. Throws std::system_error.
+  ResultArena& result_arena();
+  // To whoever waits for the worker's process to be gone; nullptr: there is none.
+  ResultArena* give_away_result_arena();
+  // The worker gets back what the user has let go of.
+  void give_back_buffers();
 
   // --- Python stacks, as faulthandler writes them; what the worker wrote, so any bytes
   // The one that it left when that signal (nothing: nobody knows how) ended it in that task;
@@ -130,6 +143,7 @@ class WorkerLink {
   std::vector<Task*> after_death;  // to be queued again once the process is gone
   std::vector<std::uint32_t> to_forget;
   bool is_busy = false;  // among the supervisor's busy links
+  BlockHolds buffers;    // of arguments that its worker may look at
 
  private:
   static constexpr std::uint64_t kMask = ipc::kRingSlots - 1;
@@ -141,6 +155,7 @@ class WorkerLink {
   ipc::Mapping channel_memory_;
   ipc::UniqueFd results_fd_;
   ipc::ArenaView results_;
+  ResultArena* result_arena_ = nullptr;  // once a result has had buffers
   ipc::SupervisorEnd end_;
   std::array<Task*, ipc::kRingSlots> in_flight_{};
   std::uint64_t oldest_ = 0;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/executor.hpp"
 
+#include "ipc/buffer_list.hpp"
 #include "ipc/check.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/item.hpp"
+#include "workers/argument_memory.hpp"
 #include "workers/codec.hpp"
 #include "workers/codec_int.hpp"
 #include "workers/forked_child.hpp"
 
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -17,6 +20,8 @@ namespace {
 // How many items of a chunk may pass between two looks for signals. What is written in Python,
 // and whatever blocks, looks by itself.
 constexpr std::uint32_t kItemsBetweenSignals = 64;
+
+constexpr std::uint64_t kNoBlock = ~std::uint64_t{0};  // where a block should be
 
 // What a signal's handler raises takes the value's place.
 void look_for_signals(Ref& value) {
@@ -32,6 +37,7 @@ void Executor::run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
     default: run_call(task, blobs, reply);
   }
   state_.running = {};
+  if (state_.arguments != nullptr) state_.arguments->tell(channel_);
   printed_ = state_.output.flush();
 }
 
@@ -41,10 +47,13 @@ bool Executor::has_printed(std::uint64_t run_ns) {
 
 void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
-  if (function == nullptr) return send(encode_failure(), reply);
+  if (function == nullptr) {
+    give_back_unread(task.format, task.payload);
+    return send(encode_failure(), reply);
+  }
   Ref value = call(task.id, function, task.format, task.payload);
   look_for_signals(value);
-  send(encode_outcome(std::move(value), task, blobs), reply);
+  send(encode_outcome(std::move(value), task, blobs, reply), reply);
 }
 
 void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
@@ -63,10 +72,21 @@ void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Rep
 
 void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& reply) {
   PyObject* const function = make_ready(task, blobs);
-  if (function == nullptr) return send(encode_failure(), reply);
-  if (!reply.items().open(task.count)) return send(no_room(task.count, reply), reply);
   std::span<const std::byte> rest = task.payload;
-  for (std::uint32_t i = 0; i != task.count; ++i) {
+  std::uint32_t i = 0;
+  const auto give_back_rest = [&] {
+    for (; i != task.count; ++i) {
+      const std::optional<ipc::Item> item = ipc::read_item(rest);
+      OWNGIL_CHECK(item.has_value());
+      give_back_unread(item->format, rest.subspan(item->head, item->size));
+      rest = rest.subspan(item->end());
+    }
+  };
+  if (function == nullptr || !reply.items().open(task.count)) {
+    give_back_rest();
+    return send(function == nullptr ? encode_failure() : no_room(task.count, reply), reply);
+  }
+  for (; i != task.count; ++i) {
     const bool stop = task.timed ? channel_.is_stop_ordered_after_item(task.id)
                                  : channel_.is_stop_ordered(task.id);
     if (stop) break;
@@ -76,12 +96,13 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
     Ref value = call(task.id, function, item->format, rest.subspan(item->head, item->size));
     if (i % kItemsBetweenSignals == 0) look_for_signals(value);
     if (!try_send_int(value.get(), task, reply)) {
-      const Message message = encode_outcome(std::move(value), task, blobs);
+      const Message message = encode_outcome(std::move(value), task, blobs, reply);
       if (task.timed) channel_.end_item();
       send_item(message, reply);
     }
     rest = rest.subspan(item->end());
   }
+  give_back_rest();
   reply.close_items();
 }
 
@@ -89,6 +110,7 @@ void Executor::send(const Message& message, Reply& reply) {
   if (is_forked_child()) module_.end_forked_child(message.status == ipc::Status::raised);
   if (message.format == ipc::Format::none) return reply.set_untold_failure();
   if (reply.set(message.status, message.format, message.bytes, message.flags)) return;
+  for (const ipc::BlockRef buffer : message.buffers) reply.memory().free(buffer.offset);
   const Message failure = no_room(message.bytes.size(), reply);
   if (!reply.set(failure.status, failure.format, failure.bytes)) reply.set_untold_failure();
 }
@@ -96,6 +118,7 @@ void Executor::send(const Message& message, Reply& reply) {
 void Executor::send_item(const Message& message, Reply& reply) {
   if (is_forked_child()) module_.end_forked_child(message.status == ipc::Status::raised);
   if (reply.items().add(message.status, message.format, message.bytes, message.flags)) return;
+  for (const ipc::BlockRef buffer : message.buffers) reply.memory().free(buffer.offset);
   const Message failure = no_room(message.bytes.size(), reply);
   if (!reply.items().add(failure.status, failure.format, failure.bytes)) {
     reply.items().add_untold_failure();
@@ -129,10 +152,10 @@ Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,
   return value;
 }
 
-Executor::Message Executor::encode_outcome(Ref value, const Task& task,
-                                           const ReceivedBlobs& blobs) {
+Executor::Message Executor::encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs,
+                                           Reply& reply) {
   if (value || task.retry_on == 0 || !is_worth_retrying(task, blobs)) {
-    return encode(std::move(value));
+    return encode(std::move(value), reply);
   }
   Message message = encode_failure();
   message.flags = ipc::kRetryable;
@@ -154,7 +177,14 @@ bool Executor::is_worth_retrying(const Task& task, const ReceivedBlobs& blobs) {
 bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
   if (format == ipc::Format::tagged) return decode_call(payload, call_, &strings_);
   if (format == ipc::Format::none) return true;  // a call without arguments
-  const Ref pair = module_.load_call(payload);
+  Ref pair;
+  if (format == ipc::Format::buffers) {
+    const Ref buffers = state_.arguments->open(payload);
+    const ipc::BufferList list = *ipc::BufferList::read(payload);
+    if (buffers) pair = module_.load_call(list.pickle(), buffers.get(), list.has_direct());
+  } else {
+    pair = module_.load_call(payload);
+  }
   if (!pair) return false;
   if (!PyTuple_Check(pair.get()) || PyTuple_GET_SIZE(pair.get()) != 2) {
     PyErr_SetString(PyExc_TypeError, "a pickled call is (args, kwargs)");
@@ -163,7 +193,7 @@ bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
   return call_.assign(PyTuple_GET_ITEM(pair.get(), 0), PyTuple_GET_ITEM(pair.get(), 1));
 }
 
-Executor::Message Executor::encode(Ref value) {
+Executor::Message Executor::encode(Ref value, Reply& reply) {
   if (!value) return encode_failure();
   buffer_.clear();
   switch (encode_value(value.get(), buffer_)) {
@@ -171,14 +201,85 @@ Executor::Message Executor::encode(Ref value) {
     case Encoded::error: value.reset(); return encode_failure();
     case Encoded::unsupported: break;
   }
-  Ref dumped = module_.dump_result(value.get());
+  Ref collector = make_collector(state_.collector_type);
+  Ref dumped = collector ? module_.dump_result(value.get(), collector.get()) : Ref();
   value.reset();
   if (!dumped) return encode_failure();
+  if (CollectedBuffers& buffers = collected(collector.get());
+      !buffers.views.empty() || !buffers.direct.empty()) {
+    return encode_with_buffers(std::move(dumped), buffers, reply);
+  }
   PyObject* const bytes = dumped.get();
   return {ipc::Status::returned, ipc::Format::pickle,
           std::as_bytes(std::span(PyBytes_AS_STRING(bytes),
                                   static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)))),
           std::move(dumped)};
+}
+
+Executor::Message Executor::encode_with_buffers(Ref pickle, CollectedBuffers& buffers,
+                                                Reply& reply) {
+  struct Offered {
+    std::size_t index;
+    const void* data;
+  };
+  if (numpy_ == nullptr) numpy_ = NumpyMemory::install(reply.memory());
+  Message message{ipc::Status::returned, ipc::Format::buffers, {}, {}};
+  const auto free_all = [&] {
+    for (const ipc::BlockRef block : message.buffers) reply.memory().free(block.offset);
+    message.buffers.clear();
+  };
+  const auto copied = [&](const void* data, std::uint64_t size) {
+    const auto block = reply.memory().allocate(size);
+    if (block) std::memcpy(reply.memory().at(block->offset), data, size);
+    return block;
+  };
+  std::vector<Offered> offered;
+  for (const Py_buffer& view : buffers.views) {
+    const auto size = static_cast<std::uint64_t>(view.len);
+    auto block = numpy_ != nullptr ? numpy_->offer(view.buf, size) : std::nullopt;
+    if (block) {
+      offered.push_back({message.buffers.size(), view.buf});
+    } else {
+      block = copied(view.buf, size);
+    }
+    message.buffers.push_back(block.value_or(ipc::BlockRef{kNoBlock, size}));
+  }
+  const std::uint32_t flags = buffers.direct.empty() ? 0U : ipc::kDirect;
+  buffers.clear();
+  std::uint64_t refused = 0;
+  for (const Offered& one : offered) {
+    ipc::BlockRef& block = message.buffers[one.index];
+    // Else somebody has it still, so that it is still there.
+    if (!numpy_->take(one.data)) {
+      block = copied(one.data, block.size).value_or(ipc::BlockRef{kNoBlock, block.size});
+    }
+  }
+  std::erase_if(message.buffers, [&](ipc::BlockRef block) {
+    if (block.offset == kNoBlock) refused = block.size;
+    return block.offset == kNoBlock;
+  });
+  if (refused != 0) {
+    free_all();
+    return no_room(refused, reply);
+  }
+  const ipc::BufferListHead head{static_cast<std::uint32_t>(message.buffers.size()), flags};
+  bool fits = buffer_.append(&head, sizeof head);
+  for (const ipc::BlockRef block : message.buffers) {
+    fits = fits && buffer_.append(&block, sizeof block);
+  }
+  fits = fits && buffer_.append(PyBytes_AS_STRING(pickle.get()),
+                                static_cast<std::size_t>(PyBytes_GET_SIZE(pickle.get())));
+  if (!fits) {
+    free_all();
+    PyErr_NoMemory();
+    return encode_failure();
+  }
+  message.bytes = buffer_.bytes();
+  return message;
+}
+
+void Executor::give_back_unread(ipc::Format format, std::span<const std::byte> payload) {
+  if (format == ipc::Format::buffers) state_.arguments->give_back_unread(payload);
 }
 
 Executor::Message Executor::encode_failure() {

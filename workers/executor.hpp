@@ -12,11 +12,13 @@
 //   E2  No exception is set between tasks.
 #pragma once
 
+#include "workers/buffer_collector.hpp"
 #include "workers/byte_buffer.hpp"
 #include "workers/decoded_call.hpp"
 #include "workers/interpreter_state.hpp"
 #include "workers/interruption.hpp"
 #include "workers/loaded_functions.hpp"
+#include "workers/numpy_memory.hpp"
 #include "workers/python.hpp"
 #include "workers/short_strings.hpp"
 #include "workers/worker_loop.hpp"
@@ -25,11 +27,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace owngil::workers {
 
 class Executor final : public TaskRunner {
  public:
+  ~Executor() override {
+    if (numpy_ != nullptr) numpy_->close();
+  }
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
   // Borrows the channel, to tell where in a chunk it is and to see whether it is to stop; and
   // `state`, which shows what is running and gets told what was printed.
   Executor(WorkerModule module, ipc::WorkerEnd& channel, InterpreterState& state) noexcept
@@ -55,7 +63,8 @@ class Executor final : public TaskRunner {
     ipc::Format format = ipc::Format::none;  // of a failure: it cannot be told
     std::span<const std::byte> bytes;
     Ref owner;
-    std::uint8_t flags = 0;  // ipc::ResultFlag
+    std::uint8_t flags = 0;                   // ipc::ResultFlag
+    std::vector<ipc::BlockRef> buffers = {};  // that the bytes name
   };
 
   void run_call(const Task& task, const ReceivedBlobs& blobs, Reply& reply);
@@ -71,11 +80,16 @@ class Executor final : public TaskRunner {
   [[nodiscard]] Ref call(std::uint64_t task, PyObject* function, ipc::Format format,
                          std::span<const std::byte> payload);
   // encode, but first ask whether what was raised, if anything was, is worth another run.
-  [[nodiscard]] Message encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs);
+  [[nodiscard]] Message encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs,
+                                       Reply& reply);
   [[nodiscard]] bool is_worth_retrying(const Task& task, const ReceivedBlobs& blobs);
   [[nodiscard]] bool decode(ipc::Format format, std::span<const std::byte> payload);
   // encode; both take all references.
-  [[nodiscard]] Message encode(Ref value);
+  [[nodiscard]] Message encode(Ref value, Reply& reply);
+  // What was pickled apart from `buffers`, which go into blocks of their own: those of NumPy's that
+  // nobody else refers to are handed over, all others copied.
+  [[nodiscard]] Message encode_with_buffers(Ref pickle, CollectedBuffers& buffers, Reply& reply);
+  void give_back_unread(ipc::Format format, std::span<const std::byte> payload);
   [[nodiscard]] Message encode_failure();
   [[nodiscard]] Message no_room(std::size_t size, const Reply& reply);
 
@@ -88,6 +102,7 @@ class Executor final : public TaskRunner {
   ShortStrings strings_;
   DecodedCall call_;
   ByteBuffer buffer_;
+  NumpyMemory* numpy_ = nullptr;     // once a result has had a large buffer
   bool printed_ = false;             // what it ran last
   PyThreadState* thread_ = nullptr;  // while it sleeps
 };

@@ -13,6 +13,7 @@
 
 namespace owngil::workers {
 
+class ArgumentMemory;
 class Interruption;
 
 // Borrowed from whoever runs it. No function: no task runs.
@@ -25,6 +26,9 @@ struct InterpreterState {
   Interruption* interruption;  // nullptr: this interpreter is no worker
   ForwardedOutput output;
   RunningTask running;
+  ArgumentMemory* arguments;     // nullptr: this interpreter is no worker
+  PyTypeObject* buffer_type;     // workers/buffer_object.hpp
+  PyTypeObject* collector_type;  // workers/buffer_collector.hpp
 };
 
 // Requires: `module` is `_core`.

@@ -40,6 +40,8 @@ class Reply {
   void add_flag(ipc::ResultFlag flag) { slot_.flags |= flag; }
   [[nodiscard]] ipc::Status status() const { return slot_.status; }
   [[nodiscard]] const ResultMemory& memory() const { return memory_; }
+  // For what the reply's bytes refer to.
+  [[nodiscard]] ResultMemory& memory() { return memory_; }
 
  private:
   void fill(ipc::Status status, ipc::Format format, ipc::Where where, std::uint32_t count,

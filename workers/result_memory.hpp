@@ -27,10 +27,21 @@ class ResultMemory {
   // A block that nobody was told of.
   void free(std::uint64_t offset) { arena_.free(offset); }
 
+  // Memory that is kept though nothing needs it: worth giving back after a while of idleness.
+  [[nodiscard]] bool has_spare() const {
+    return arena_.committed() > arena_.in_use() + kKeptWhenIdle;
+  }
+  void give_spare_back() {
+    take_back_released();
+    arena_.trim(kKeptWhenIdle);
+  }
+
   [[nodiscard]] std::uint64_t in_use() const { return arena_.in_use(); }
   [[nodiscard]] std::uint64_t size() const { return arena_.size(); }
 
  private:
+  static constexpr std::uint64_t kKeptWhenIdle = std::uint64_t{64} << 20;
+
   void take_back_released() {
     while (const std::optional<std::uint64_t> offset = channel_.pop_release()) {
       arena_.free(*offset);

@@ -7,6 +7,7 @@
 #include "ipc/control_protocol.hpp"
 #include "ipc/mapping.hpp"
 #include "ipc/unique_fd.hpp"
+#include "workers/argument_memory.hpp"
 #include "workers/executor.hpp"
 #include "workers/forked_child.hpp"
 #include "workers/stack_dump.hpp"
@@ -78,8 +79,12 @@ int run(InterpreterState& state, OwnedMemory memory) {
     return ipc::kExitMismatch;
   }
   const ipc::ArenaView arguments(memory.arguments.get(), size_of(memory.arguments), kOnFork);
+  // Never freed: what a task has kept lies there until the process ends.
+  state.arguments =
+      new ArgumentMemory(memory.arguments.get(), size_of(memory.arguments), state.buffer_type);
   const std::size_t results_size = size_of(memory.results);
-  ipc::Arena results(std::move(memory.results), results_size, kOnFork);
+  // Nor this: NumPy's arrays may lie there.
+  auto& results = *new ipc::Arena(std::move(memory.results), results_size, kOnFork);
   const ArmedStackDump armed(memory.channel.get(), channel);
   memory.channel.reset();  // the mappings stay
   memory.board.reset();

@@ -76,7 +76,8 @@ class WorkerLoop {
   // the loop's
   MemoryLimit limit_;
   ReceivedBlobs blobs_;
-  std::uint64_t now_ns_ = 0;  // when the task before ended; 0: time has passed since
+  bool has_given_back_ = false;  // the memory that it has no use for, since its last task
+  std::uint64_t now_ns_ = 0;     // when the task before ended; 0: time has passed since
 };
 
 }  // namespace owngil::workers

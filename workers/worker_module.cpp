@@ -42,6 +42,7 @@ std::optional<WorkerModule> WorkerModule::import() noexcept {
       {made.load_function_, "load_function"},
       {made.apply_context_, "apply_context"},
       {made.undecodable_call_, "undecodable_call"},
+      {made.load_direct_, "load_direct"},
       {made.dump_result_, "dump_result"},
       {made.dump_exception_, "dump_exception"},
       {made.log_initializer_failure_, "log_initializer_failure"},
@@ -59,6 +60,26 @@ Ref WorkerModule::load_call(std::span<const std::byte> pickle) noexcept {
   const Ref data = pickle.size() <= kCopiedBytes ? bytes_of(pickle) : view_of(pickle);
   if (!data) return {};
   Ref call = Ref::steal(PyObject_CallOneArg(loads_.get(), data.get()));
+  if (!call) make_raised_undecodable();
+  return call;
+}
+
+Ref WorkerModule::load_call(std::span<const std::byte> pickle, PyObject* buffers,
+                            bool direct) noexcept {
+  if (!loads_ && !bring_in_pickle()) return {};
+  const Ref data = bytes_of(pickle);
+  if (!data) return {};
+  Ref call;
+  if (direct) {
+    call =
+        Ref::steal(PyObject_CallFunctionObjArgs(load_direct_.get(), data.get(), buffers, nullptr));
+  } else {
+    const Ref names = Ref::steal(Py_BuildValue("(s)", "buffers"));
+    PyObject* const arguments[] = {data.get(), buffers};
+    if (names) {
+      call = Ref::steal(PyObject_Vectorcall(loads_.get(), arguments, 1, names.get()));
+    }
+  }
   if (!call) make_raised_undecodable();
   return call;
 }
@@ -87,8 +108,9 @@ bool WorkerModule::apply_context(std::span<const std::byte> blob) const noexcept
   return static_cast<bool>(Ref::steal(PyObject_CallOneArg(apply_context_.get(), data.get())));
 }
 
-Ref WorkerModule::dump_result(PyObject* value) const noexcept {
-  return must_be_bytes(Ref::steal(PyObject_CallOneArg(dump_result_.get(), value)));
+Ref WorkerModule::dump_result(PyObject* value, PyObject* collector) const noexcept {
+  return must_be_bytes(
+      Ref::steal(PyObject_CallFunctionObjArgs(dump_result_.get(), value, collector, nullptr)));
 }
 
 Ref WorkerModule::dump_exception(PyObject* exception) const noexcept {

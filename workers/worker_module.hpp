@@ -21,13 +21,17 @@ class WorkerModule {
 
   // Unpickles a call. The module for that is brought in by the first call that needs it.
   [[nodiscard]] Ref load_call(std::span<const std::byte> pickle) noexcept;
+  // The same of one whose large buffers went beside it, in a list. `direct`: owngil._direct is
+  // needed.
+  [[nodiscard]] Ref load_call(std::span<const std::byte> pickle, PyObject* buffers,
+                              bool direct) noexcept;
 
   // -> (callable, prepare or None, reload)
   [[nodiscard]] Ref load_function(std::span<const std::byte> blob) const noexcept;
   [[nodiscard]] bool apply_context(std::span<const std::byte> blob) const noexcept;
 
-  // -> bytes
-  [[nodiscard]] Ref dump_result(PyObject* value) const noexcept;
+  // -> bytes; what is large goes into the collector.
+  [[nodiscard]] Ref dump_result(PyObject* value, PyObject* collector) const noexcept;
   // -> bytes; none, without an exception: there is no telling it.
   [[nodiscard]] Ref dump_exception(PyObject* exception) const noexcept;
 
@@ -44,6 +48,7 @@ class WorkerModule {
   void make_raised_undecodable() const noexcept;
 
   Ref loads_;  // none: not needed yet
+  Ref load_direct_;
   Ref load_function_;
   Ref apply_context_;
   Ref undecodable_call_;

@@ -120,16 +120,18 @@ struct MapIteratorObject {
 
 MapIteratorObject* cast(PyObject* self) { return reinterpret_cast<MapIteratorObject*>(self); }
 
-bool admit(MapIteratorObject* self, workers::ByteBuffer& lot, std::uint64_t& count) {
+bool admit(MapIteratorObject* self, workers::ByteBuffer& lot, SentBuffers& buffers,
+           std::uint64_t& count) {
   Admission admission = Admission::no_memory;
   try {
-    admission = self->supervisor->add_items(*self->job, lot.bytes(), count);
+    admission = self->supervisor->add_items(*self->job, lot.bytes(), count, !buffers.empty());
   } catch (const std::bad_alloc&) {
   }
   if (admission != Admission::admitted) {
     raise_admission(*self->supervisor, admission, lot.size());
     return false;
   }
+  buffers.handed_over();
   lot.clear();
   count = 0;
   return true;
@@ -162,24 +164,29 @@ bool put_head(workers::ByteBuffer& lot, std::size_t start) {
   return true;
 }
 
-bool put_pickled(ModuleState& state, const Source& source, workers::ByteBuffer& lot) {
+bool put_pickled(ModuleState& state, const Source& source, SentBuffers& buffers,
+                 workers::ByteBuffer& lot) {
+  ipc::Format format = ipc::Format::pickle;
   const std::size_t start = lot.size();
   if (lot.extend(ipc::kLongHead) == nullptr) {
     PyErr_NoMemory();
     return false;
   }
-  if (!pickle_arguments(state, source.items(), source.size(), nullptr, lot)) return false;
+  if (!pickle_arguments(state, source.items(), source.size(), nullptr, buffers, lot, format)) {
+    return false;
+  }
   const std::size_t size = lot.size() - start - ipc::kLongHead;
   if (size > UINT32_MAX) {
     PyErr_NoMemory();
     return false;
   }
-  ipc::put_item_head(lot.data() + start, size, ipc::Format::pickle, ipc::Status::returned);
+  ipc::put_item_head(lot.data() + start, size, format, ipc::Status::returned);
   return true;
 }
 
 // Appends the call whose arguments the source has. False: an exception is set, that of pickling.
-bool put_item(ModuleState& state, const Source& source, workers::ByteBuffer& lot) {
+bool put_item(ModuleState& state, const Source& source, SentBuffers& buffers,
+              workers::ByteBuffer& lot) {
   if (source.size() == 1 && workers::is_small_int(source.items()[0]) &&
       put_int_item(source.items()[0], lot)) {
     return true;
@@ -195,7 +202,7 @@ bool put_item(ModuleState& state, const Source& source, workers::ByteBuffer& lot
     case workers::Encoded::error: done = false; break;
     case workers::Encoded::unsupported:
       lot.set_size(start);
-      done = put_pickled(state, source, lot);
+      done = put_pickled(state, source, buffers, lot);
       break;
   }
   if (!done) lot.set_size(start);
@@ -206,6 +213,7 @@ bool put_item(ModuleState& state, const Source& source, workers::ByteBuffer& lot
 bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
   Progress& progress = *self->progress;
   workers::ByteBuffer lot;
+  SentBuffers buffers(*self->supervisor);
   std::uint64_t count = 0;
   std::size_t lot_bytes = progress.taken == 0 ? kFirstLotBytes : kLotBytes;
   while (limit-- > 0) {
@@ -215,7 +223,7 @@ bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
       if (PyErr_Occurred()) return false;
       break;
     }
-    const bool encoded = put_item(state, progress.source, lot);
+    const bool encoded = put_item(state, progress.source, buffers, lot);
     progress.source.release();
     if (!encoded) {
       progress.refused.emplace(progress.taken++, PyErr_GetRaisedException());
@@ -225,10 +233,10 @@ bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
     ++count;
     if (lot.size() >= lot_bytes) {
       lot_bytes = kLotBytes;
-      if (!admit(self, lot, count)) return false;
+      if (!admit(self, lot, buffers, count)) return false;
     }
   }
-  return count == 0 || admit(self, lot, count);
+  return count == 0 || admit(self, lot, buffers, count);
 }
 
 PyObject* raise(Ref exception) {
@@ -248,7 +256,7 @@ void took_item(MapIteratorObject* self) {
 Decoded decode_item(MapIteratorObject* self, const ipc::Item& item,
                     std::span<const std::byte> bytes) {
   if (item.status == ipc::Status::returned) {
-    return decode_returned(*self->state, item.format, bytes);
+    return decode_returned(*self->state, item.format, bytes, self->progress->segment->heap.arena);
   }
   Ref exception = decode_failure(item.format, bytes);
   const Progress& progress = *self->progress;

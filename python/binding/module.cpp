@@ -8,6 +8,8 @@
 #include "python/binding/options.hpp"
 #include "python/binding/outcome.hpp"
 #include "python/binding/output.hpp"
+#include "workers/buffer_collector.hpp"
+#include "workers/buffer_object.hpp"
 #include "workers/process_methods.hpp"
 
 #include <new>
@@ -62,7 +64,10 @@ int execute(PyObject* module) {
   ModuleState* state = state_of_module(module);
   *state = ModuleState{};
   state->strings = new (std::nothrow) workers::ShortStrings;  // it can do without
-  return workers::add_process_methods(module) && add_output_methods(module) &&
+  state->worker.buffer_type = workers::make_buffer_type(module);
+  state->worker.collector_type = workers::make_collector_type(module);
+  return state->worker.buffer_type != nullptr && state->worker.collector_type != nullptr &&
+                 workers::add_process_methods(module) && add_output_methods(module) &&
                  PyModule_AddFunctions(module, ending_methods()) == 0 &&
                  add_future_type(module, *state) && add_completions_type(module, *state) &&
                  add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
@@ -75,6 +80,8 @@ int execute(PyObject* module) {
 int traverse(PyObject* module, visitproc visit, void* arg) {
   const ModuleState* state = state_of_module(module);
   if (state == nullptr) return 0;
+  Py_VISIT(state->worker.buffer_type);
+  Py_VISIT(state->worker.collector_type);
   Py_VISIT(state->pool_type);
   Py_VISIT(state->future_base_type);
   Py_VISIT(state->map_iterator_type);
@@ -89,6 +96,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
 int clear(PyObject* module) {
   ModuleState* state = state_of_module(module);
   if (state == nullptr) return 0;
+  Py_CLEAR(state->worker.buffer_type);
+  Py_CLEAR(state->worker.collector_type);
   Py_CLEAR(state->pool_type);
   Py_CLEAR(state->future_base_type);
   Py_CLEAR(state->map_iterator_type);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "python/binding/outcome.hpp"
 
+#include "ipc/buffer_list.hpp"
 #include "python/binding/gil.hpp"
+#include "runtime/result_arena.hpp"
+#include "workers/buffer_object.hpp"
 #include "workers/codec.hpp"
 
 #include <string>
@@ -54,6 +57,41 @@ Ref taken_exception() {
   Ref raised = Ref::steal(PyErr_GetRaisedException());
   if (!raised) raised = Ref::steal(PyObject_CallNoArgs(PyExc_SystemError));
   return raised;
+}
+
+// The result's large buffers, now Python's. None: an exception is set.
+Ref take_buffers(ModuleState& state, const ipc::BufferList& list, std::span<const std::byte> bytes,
+                 runtime::ResultArena& arena) {
+  Ref buffers = Ref::steal(PyList_New(list.size()));
+  for (std::uint32_t i = 0; buffers && i != list.size(); ++i) {
+    const ipc::BlockRef block = list[i];
+    if (block.size == 0) {
+      PyErr_SetString(PyExc_RuntimeError, "a result was decoded twice");
+      return {};
+    }
+    Ref buffer = workers::make_buffer(state.worker.buffer_type, arena, block, arena.at(block),
+                                      runtime::ResultArena::stamp());
+    // The bytes are the task's, on the heap, and only who decodes them looks at them.
+    ipc::take_out_buffer(const_cast<std::byte*>(bytes.data()), i);
+    if (!buffer) return {};
+    PyList_SET_ITEM(buffers.get(), i, buffer.release());
+  }
+  return buffers;
+}
+
+Ref load_with_buffers(ModuleState& state, PyObject* pickle, const ipc::BufferList& list,
+                      std::span<const std::byte> bytes, runtime::ResultArena& arena) {
+  const Ref buffers = take_buffers(state, list, bytes, arena);
+  if (!buffers) return {};
+  if (list.has_direct()) {
+    const Ref load = Ref::steal(package_function("_direct", "loads"));
+    return Ref::steal(
+        load ? PyObject_CallFunctionObjArgs(load.get(), pickle, buffers.get(), nullptr) : nullptr);
+  }
+  const Ref names = Ref::steal(Py_BuildValue("(s)", "buffers"));
+  PyObject* const arguments[] = {pickle, buffers.get()};
+  return Ref::steal(names ? PyObject_Vectorcall(state.pickle_loads, arguments, 1, names.get())
+                          : nullptr);
 }
 
 std::span<const std::byte> payload_of(const Task& task) {
@@ -133,7 +171,8 @@ Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes) {
   return exception ? std::move(exception) : taken_exception();
 }
 
-Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes) {
+Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes,
+                        runtime::ResultArena* arena) {
   Decoded decoded;
   if (format == ipc::Format::tagged) {
     decoded.value = Ref::steal(workers::decode_value(bytes, state.strings));
@@ -145,8 +184,16 @@ Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const 
     const Ref pickle = Ref::steal(PyImport_ImportModule("_pickle"));
     state.pickle_loads = pickle ? PyObject_GetAttrString(pickle.get(), "loads") : nullptr;
   }
-  const Ref data = Ref::steal(state.pickle_loads != nullptr ? bytes_object(bytes) : nullptr);
-  if (data) decoded.value = Ref::steal(PyObject_CallOneArg(state.pickle_loads, data.get()));
+  const bool has_buffers = format == ipc::Format::buffers;
+  const std::optional<ipc::BufferList> list =
+      has_buffers ? ipc::BufferList::read(bytes) : std::nullopt;
+  const Ref data = Ref::steal(
+      state.pickle_loads != nullptr ? bytes_object(list ? list->pickle() : bytes) : nullptr);
+  if (data && list) {
+    decoded.value = load_with_buffers(state, data.get(), *list, bytes, *arena);
+  } else if (data) {
+    decoded.value = Ref::steal(PyObject_CallOneArg(state.pickle_loads, data.get()));
+  }
   if (decoded.value) return decoded;
   const Ref cause = taken_exception();
   const Ref explain = Ref::steal(package_function("_pickling", "undecodable"));
@@ -175,7 +222,8 @@ Ref with_attempts(Ref exception, const Task& task, std::optional<std::uint64_t> 
 Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor, const Task& task,
                        std::optional<std::uint64_t> item) {
   if (task.ending == Ending::returned) {
-    return decode_returned(state, task.format, payload_of(task));
+    return decode_returned(state, task.format, payload_of(task),
+                           task.place == Task::Place::heap ? task.heap.arena : nullptr);
   }
   const Inside inside;
   Decoded decoded;

@@ -33,8 +33,10 @@ Decoded decode_outcome(ModuleState& state, runtime::Supervisor& supervisor,
 workers::Ref with_attempts(workers::Ref exception, const runtime::Task& task,
                            std::optional<std::uint64_t> item = {});
 
-// A returned value, or what it turned out to be.
-Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes);
+// A returned value, or what it turned out to be. Large buffers that the bytes name are those of
+// `arena`; they are taken out of the bytes, which are on the heap then, and the value's.
+Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes,
+                        runtime::ResultArena* arena);
 
 // What owngil._outcomes calls Facts, a dict; none: an exception is set.
 workers::Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item = {});

@@ -419,9 +419,10 @@ PyObject* submit_call(PyObject* object, const runtime::Policy* policy, PyObject*
                         function, Py_TYPE(function)->tp_name);
   }
   workers::ByteBuffer payload;
+  SentBuffers buffers(*self->supervisor);
   ipc::Format format = ipc::Format::none;
-  if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, payload,
-                        format)) {
+  if (!encode_arguments(*state, args + 1, static_cast<std::size_t>(nargs - 1), kwnames, buffers,
+                        payload, format)) {
     return failed_future(*state, *self);
   }
   if (!refresh_context(*state, *self)) return nullptr;
@@ -438,6 +439,7 @@ PyObject* submit_call(PyObject* object, const runtime::Policy* policy, PyObject*
   if (admission != runtime::Admission::admitted) {
     return raise_admission(*self->supervisor, admission, payload.size());
   }
+  buffers.handed_over();
   return make_future(*state, *self->supervisor, self->dispatcher, *task);
 }
 
@@ -485,19 +487,20 @@ bool refresh_context(const ModuleState& state, PoolObject& pool) {
 }
 
 bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
-                      PyObject* keyword_names, workers::ByteBuffer& out, ipc::Format& format) {
+                      PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
+                      ipc::Format& format) {
   format = ipc::Format::tagged;
   switch (workers::encode_call(args, positional, keyword_names, out)) {
     case workers::Encoded::ok: return true;
     case workers::Encoded::error: return false;
     case workers::Encoded::unsupported: break;
   }
-  format = ipc::Format::pickle;
-  return pickle_arguments(state, args, positional, keyword_names, out);
+  return pickle_arguments(state, args, positional, keyword_names, buffers, out, format);
 }
 
 bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
-                      PyObject* keyword_names, workers::ByteBuffer& out) {
+                      PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
+                      ipc::Format& format) {
   const Ref tuple = Ref::steal(PyTuple_New(static_cast<Py_ssize_t>(positional)));
   if (!tuple) return false;
   for (std::size_t i = 0; i < positional; ++i) {
@@ -519,11 +522,20 @@ bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
     state.dump_arguments = package_function("_pickling", "dump_arguments");
     if (state.dump_arguments == nullptr) return false;
   }
-  const Ref pickled = Ref::steal(
-      PyObject_CallFunctionObjArgs(state.dump_arguments, tuple.get(), named.get(), nullptr));
+  const Ref collector = workers::make_collector(state.worker.collector_type);
+  if (!collector) return false;
+  const Ref pickled = Ref::steal(PyObject_CallFunctionObjArgs(
+      state.dump_arguments, tuple.get(), named.get(), collector.get(), nullptr));
   char* data = nullptr;
   Py_ssize_t size = 0;
   if (!pickled || PyBytes_AsStringAndSize(pickled.get(), &data, &size) < 0) return false;
+  const workers::CollectedBuffers& collected = workers::collected(collector.get());
+  if (!collected.views.empty() || !collected.direct.empty()) {
+    format = ipc::Format::buffers;
+    return buffers.put(collected, std::as_bytes(std::span(data, static_cast<std::size_t>(size))),
+                       out);
+  }
+  format = ipc::Format::pickle;
   if (!out.append(data, static_cast<std::size_t>(size))) {
     PyErr_NoMemory();
     return false;

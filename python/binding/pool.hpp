@@ -8,6 +8,7 @@
 
 #include "python/binding/context_watch.hpp"
 #include "python/binding/module_state.hpp"
+#include "python/binding/sent_buffers.hpp"
 #include "workers/byte_buffer.hpp"
 
 #include <array>
@@ -57,10 +58,13 @@ bool refresh_context(const ModuleState& state, PoolObject& pool);
 
 // Appends the encoded arguments to `out`. False: an exception is set, that of pickling.
 bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
-                      PyObject* keyword_names, workers::ByteBuffer& out, ipc::Format& format);
+                      PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
+                      ipc::Format& format);
 
-// The same for what is not plain. Holds the arguments before it runs any Python.
+// The same for what is not plain: as `pickle`, or as `buffers` if something large went apart from
+// the rest. Holds the arguments before it runs any Python.
 bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
-                      PyObject* keyword_names, workers::ByteBuffer& out);
+                      PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
+                      ipc::Format& format);
 
 }  // namespace owngil::binding

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from ._core import BufferCollector
+
 __all__ = [
     "dump_arguments",
     "dump_exception",
@@ -36,16 +38,21 @@ _MAIN = b"\x8c\x08__main__\x94"
 _MP_MAIN = b"\x8c\x0b__mp_main__\x94"
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bytes:
-    """The call's pickle. The error says which argument cannot be pickled."""
+def dump_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any] | None, collector: BufferCollector | None = None
+) -> bytes:
+    """The call's pickle. The error says which argument cannot be pickled.
+
+    Large buffers go into the collector instead, if there is one.
+    """
     call = (args, kwargs if kwargs is not None else {})
-    data = _plainly(call)
+    data = _plainly(call, collector)
     if data is not None:
         return data
     from ._shipping import dumps
 
     try:
-        return dumps(call)
+        return dumps(call, collector=collector)
     except Exception as error:
         named: list[tuple[str, Any]] = [(f"argument {n}", a) for n, a in enumerate(args, 1)]
         named += [(f"argument {name!r}", value) for name, value in call[1].items()]
@@ -61,20 +68,20 @@ def dump(value: object) -> bytes:
     return dumps(value)
 
 
-def dump_result(value: object) -> bytes:
-    from _pickle import dumps
-
+def dump_result(value: object, collector: BufferCollector | None = None) -> bytes:
     try:
-        data: bytes = dumps(value, 5)
+        data = _dump(value, collector)
     except Exception:
         pass
     else:
         if _MAIN not in data or not _initializer_made_something():
             return data
+    if collector is not None:
+        collector.clear()
     from . import _shipping
 
     try:
-        return _shipping.dumps(value, to_owner=True)
+        return _shipping.dumps(value, to_owner=True, collector=collector)
     except Exception as error:
         kind = type(value).__qualname__
         raise remote_error(
@@ -146,15 +153,29 @@ def _plain_kinds(error: BaseException) -> tuple[type[BaseException], ...]:
     return (kind,) if known else ()
 
 
-def _plainly(value: object) -> bytes | None:
+def _plainly(value: object, collector: BufferCollector | None = None) -> bytes | None:
+    try:
+        data = _dump(value, collector)
+    except Exception:
+        data = _MAIN
+    if _MAIN in data or ("__mp_main__" in sys.modules and _MP_MAIN in data):
+        if collector is not None:
+            collector.clear()
+        return None
+    return data
+
+
+def _dump(value: object, collector: BufferCollector | None) -> bytes:
     from _pickle import dumps
 
-    try:
+    if collector is None:
         data: bytes = dumps(value, 5)
-    except Exception:
-        return None
-    if _MAIN in data or ("__mp_main__" in sys.modules and _MP_MAIN in data):
-        return None
+        return data
+    if collector.has_direct(value):
+        from . import _direct
+
+        return _direct.dumps(value, collector)
+    data = dumps(value, 5, buffer_callback=collector)
     return data
 
 

@@ -31,6 +31,8 @@ from ._restoring import MAIN, MAIN_NAMES
 
 if TYPE_CHECKING:
     from pickle import Pickler as _Base
+
+    from ._core import BufferCollector
 else:
     _Base = cloudpickle.Pickler
 
@@ -46,9 +48,13 @@ _marshalled: weakref.WeakKeyDictionary[CodeType, bytes] = weakref.WeakKeyDiction
 
 
 def dumps(
-    value: object, *, to_owner: bool = False, reducers: dict[type, Any] | None = None
+    value: object,
+    *,
+    to_owner: bool = False,
+    reducers: dict[type, Any] | None = None,
+    collector: BufferCollector | None = None,
 ) -> bytes:
-    return _dump(value, TO_OWNER if to_owner else TO_WORKER, reducers)
+    return _dump(value, TO_OWNER if to_owner else TO_WORKER, reducers, collector)
 
 
 def is_importable(thing: Any) -> bool:
@@ -80,11 +86,15 @@ _DEFINITION = Manner(over_namespaces=False, copies_by_number=False)
 
 class Pickler(_Base):
     def __init__(
-        self, file: io.BytesIO, manner: Manner, reducers: dict[type, Any] | None = None
+        self,
+        file: io.BytesIO,
+        manner: Manner,
+        reducers: dict[type, Any] | None = None,
+        collector: BufferCollector | None = None,
     ) -> None:
         if reducers:  # before the base class looks at it
             self.dispatch_table = ChainMap(_reducers, reducers, cloudpickle.Pickler.dispatch_table)
-        super().__init__(file, protocol=5)
+        super().__init__(file, protocol=5, buffer_callback=collector)
         self._manner = manner
         self._cells: dict[int, _CellOf] = {}
 
@@ -217,9 +227,14 @@ def _is_attribute_of_module(thing: Any) -> bool:
     return found is thing
 
 
-def _dump(value: object, manner: Manner, reducers: dict[type, Any] | None) -> bytes:
+def _dump(
+    value: object,
+    manner: Manner,
+    reducers: dict[type, Any] | None,
+    collector: BufferCollector | None = None,
+) -> bytes:
     with io.BytesIO() as file:
-        Pickler(file, manner, reducers).dump(value)
+        Pickler(file, manner, reducers, collector).dump(value)
         return file.getvalue()
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ._core import BufferCollector
+
     Loaded = tuple[Callable[..., Any], Callable[[], None] | None, bool]
 
 
@@ -76,10 +78,16 @@ def apply_context(blob: bytes) -> None:
     apply(blob)
 
 
-def dump_result(value: object) -> bytes:
+def load_direct(data: bytes, buffers: list[Any]) -> Any:
+    from ._direct import loads
+
+    return loads(data, buffers)
+
+
+def dump_result(value: object, collector: BufferCollector | None = None) -> bytes:
     from ._pickling import dump_result
 
-    return dump_result(value)
+    return dump_result(value, collector)
 
 
 def undecodable_call(error: BaseException) -> BaseException:

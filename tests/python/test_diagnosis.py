@@ -25,7 +25,7 @@ from harness.conditions import wait_until
 from harness.gate import Gate
 
 # Of ipc/layout.hpp: where the words of a dump stand in a channel, and where its text does.
-DUMP, TEXT = 0x500, 0x12000
+DUMP, TEXT = 0x500, 0x13000
 ASK = signal.SIGRTMAX - 3  # ipc/stack_signal.hpp
 
 

@@ -150,6 +150,6 @@ def _scribble() -> None:
         for name in os.listdir("/proc/self/fd")
         if "owngil-channel" in os.path.realpath(f"/proc/self/fd/{name}")
     )
-    with mmap.mmap(channel, 0x12000) as words:
+    with mmap.mmap(channel, 0x13000) as words:
         words[0x300:0x308] = (1 << 40).to_bytes(8, "little")  # result_tail, see ipc/LAYOUT.md
         time.sleep(60)

@@ -4,6 +4,7 @@
 
 #include "ipc/item.hpp"
 #include "tests/workers/loop_world.hpp"
+#include "workers/buffer_object.hpp"
 #include "workers/codec.hpp"
 
 #include <gtest/gtest.h>
@@ -34,8 +35,11 @@ def apply_context(blob):
     if blob == b"bad":
         raise ValueError("bad context")
 
-def dump_result(value):
-    return _pickle.dumps(value, 5)
+def load_direct(data, buffers):
+    raise NotImplementedError
+
+def dump_result(value, collector):
+    return _pickle.dumps(value, 5, buffer_callback=collector)
 
 def dump_exception(error):
     if "untellable" in str(error):
@@ -66,7 +70,7 @@ class Thing:
 def count_things(*args): return Thing.alive
 
 module = types.ModuleType("owngil._worker")
-for name in ("load_function", "apply_context", "dump_result", "dump_exception",
+for name in ("load_function", "apply_context", "load_direct", "dump_result", "dump_exception",
              "undecodable_call", "log_initializer_failure", "end_forked_child"):
     setattr(module, name, globals()[name])
 sys.modules["owngil"] = types.ModuleType("owngil")
@@ -89,9 +93,15 @@ class ExecutorTest : public testing::Test {
     run_python("log.clear()");
     std::optional<WorkerModule> module = WorkerModule::import();
     ASSERT_TRUE(module);
+    state.buffer_type = make_buffer_type(nullptr);
+    state.collector_type = make_collector_type(nullptr);
     executor.emplace(std::move(*module), world.worker(), state);
   }
-  void TearDown() override { EXPECT_EQ(PyErr_Occurred(), nullptr); }
+  void TearDown() override {
+    EXPECT_EQ(PyErr_Occurred(), nullptr);
+    Py_CLEAR(state.buffer_type);
+    Py_CLEAR(state.collector_type);
+  }
 
   static void run_python(const std::string& text) {
     ASSERT_EQ(PyRun_SimpleString(text.c_str()), 0);

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "python/binding/sent_buffers.hpp"
+
+#include "ipc/buffer_list.hpp"
+#include "workers/python.hpp"
+
+#include <cstring>
+#include <new>
+#include <optional>
+
+namespace owngil::binding {
+namespace {
+
+// A copy that takes longer than to give up the GIL and to get it back.
+constexpr std::size_t kLongCopy = std::size_t{1} << 20;
+
+}  // namespace
+
+void SentBuffers::drop_from(std::size_t first) {
+  for (std::size_t i = first; i != blocks_.size(); ++i) supervisor_.drop_buffer(blocks_[i]);
+  blocks_.resize(first);
+}
+
+bool SentBuffers::put(const workers::CollectedBuffers& collected, std::span<const std::byte> pickle,
+                      workers::ByteBuffer& out) {
+  const std::size_t before = blocks_.size();
+  const std::size_t start = out.size();
+  const ipc::BufferListHead head{static_cast<std::uint32_t>(collected.views.size()),
+                                 collected.direct.empty() ? 0U : ipc::kDirect};
+  bool fits = out.append(&head, sizeof head);
+  std::size_t refused = 0;
+  for (const Py_buffer& view : collected.views) {
+    if (!fits) break;
+    const auto size = static_cast<std::size_t>(view.len);
+    const auto copy = [&] {
+      const auto block = supervisor_.new_buffer(size);
+      if (!block) {
+        refused = size;
+        return false;
+      }
+      blocks_.push_back(*block);
+      std::memcpy(supervisor_.buffer_at(*block), view.buf, size);
+      return out.append(&*block, sizeof *block);
+    };
+    try {
+      if (size < kLongCopy) {
+        fits = copy();
+      } else {
+        const WithoutGil without_gil;
+        fits = copy();
+      }
+    } catch (const std::bad_alloc&) {
+      fits = false;
+    }
+  }
+  if (fits && out.append(pickle.data(), pickle.size())) return true;
+  drop_from(before);
+  out.set_size(start);
+  if (refused != 0) {
+    PyErr_Format(PyExc_MemoryError,
+                 "owngil: no shared memory for a buffer of %zu bytes among a call's arguments: the "
+                 "system has none left, or the arena of this pool is full",
+                 refused);
+  } else {
+    PyErr_NoMemory();
+  }
+  return false;
+}
+
+}  // namespace owngil::binding

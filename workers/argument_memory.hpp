@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The large buffers of arguments, as the worker has them: its own to write to, until it lets go.
+//
+// Threads: needs the GIL.
+// Lifetime: as long as the process: what a task has kept may outlive the loop.
+// Not: an allocator. Blocks are the user's process's, which counts who looks at them; it learns
+//   through the return ring that this worker does not any more.
+#pragma once
+
+#include "ipc/buffer_owner.hpp"
+#include "ipc/channel.hpp"
+#include "ipc/layout.hpp"
+#include "ipc/private_view.hpp"
+#include "workers/python.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace owngil::workers {
+
+class ArgumentMemory final : public ipc::BufferOwner {
+ public:
+  ArgumentMemory(int fd, std::size_t size, PyTypeObject* buffer_type)
+      : view_(fd, size), buffer_type_(buffer_type) {}
+
+  // The buffers that a list names, in a list of Python's. None: an exception is set, and all of
+  // them are given back.
+  [[nodiscard]] Ref open(std::span<const std::byte> list) noexcept;
+  // Those of a task that is not decoded.
+  void give_back_unread(std::span<const std::byte> list) noexcept;
+
+  void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
+
+  // Says what was let go. Call it before a reply is published.
+  void tell(ipc::WorkerEnd& channel) noexcept {
+    if (!returned_.empty()) tell_all(channel);
+  }
+
+ private:
+  void tell_all(ipc::WorkerEnd& channel) noexcept;
+
+  // immutable after construction
+  ipc::PrivateView view_;
+  PyTypeObject* buffer_type_;
+  // whoever has the GIL
+  std::vector<std::uint64_t> returned_;  // and not told
+};
+
+}  // namespace owngil::workers
