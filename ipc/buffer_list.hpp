@@ -21,6 +21,10 @@ namespace owngil::ipc {
 // From this size on a buffer gets a block of its own: pages that nothing else lies on.
 inline constexpr std::size_t kLeastBuffer = std::size_t{64} * 1024;
 
+// Blocks begin at multiples of 64: the lowest bit of an offset says that the block is shared, so
+// that its worker has nothing to forget of it.
+inline constexpr std::uint64_t kShared = 1;
+
 enum BufferListFlag : std::uint32_t {
   kDirect = 1,  // the pickle names objects that pickle would have copied (owngil._direct)
 };

@@ -35,6 +35,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace owngil::runtime {
@@ -130,6 +131,12 @@ class Supervisor {
   std::optional<ipc::BlockRef> new_buffer(std::uint64_t size);
   std::byte* buffer_at(ipc::BlockRef buffer) const { return arguments_.at(buffer.offset); }
   void drop_buffer(ipc::BlockRef buffer);
+  // The caller says that this buffer, which it has, never changes: until it is unshared, calls may
+  // name it without a copy. unshare_buffer() drops it, too.
+  void share_buffer(ipc::BlockRef buffer);
+  void unshare_buffer(ipc::BlockRef buffer);
+  // The shared buffer that begins there, one more time the caller's; nothing: there is none.
+  std::optional<ipc::BlockRef> hold_shared(const void* data, std::uint64_t size);
 
   // --- calls. The caller owns a handle to the task until it calls forget().
   Admission submit(const Call& call, Task*& task, const Policy* policy = nullptr);
@@ -372,6 +379,7 @@ class Supervisor {
   std::mutex mutex_;
   ipc::Arena arguments_;
   BlockHolds buffers_;  // in it: the large ones, by tasks and by links
+  std::unordered_map<const void*, ipc::BlockRef> shared_;  // of these, by where they begin
   ipc::BellOwner bell_;
   BlobTable blobs_;
   Scheduler scheduler_;

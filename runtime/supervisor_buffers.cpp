@@ -29,9 +29,40 @@ void Supervisor::drop_buffer(ipc::BlockRef buffer) {
   drop_one(buffer.offset);
 }
 
+void Supervisor::share_buffer(ipc::BlockRef buffer) {
+  const Lock lock(mutex_);
+  shared_.emplace(buffer_at(buffer), buffer);
+}
+
+void Supervisor::unshare_buffer(ipc::BlockRef buffer) {
+  const Lock lock(mutex_);
+  shared_.erase(buffer_at(buffer));
+  drop_one(buffer.offset);
+}
+
+std::optional<ipc::BlockRef> Supervisor::hold_shared(const void* data, std::uint64_t size) {
+  const Lock lock(mutex_);
+  const auto found = shared_.find(data);
+  if (found == shared_.end() || found->second.size != size) return std::nullopt;
+  buffers_.add(found->second.offset);
+  return found->second;
+}
+
 void Supervisor::drop_one(std::uint64_t offset) {
   if (buffers_.drop(offset) == BlockHolds::Dropped::last) arguments_.free(offset);
 }
+
+namespace {
+
+template <class Visit>
+void visit_all(const ipc::BufferList& list, Visit& visit) {
+  for (std::uint32_t i = 0; i != list.size(); ++i) {
+    const ipc::BlockRef named = list[i];
+    visit(ipc::BlockRef{named.offset & ~ipc::kShared, named.size});
+  }
+}
+
+}  // namespace
 
 // Calls visit(buffer) for each that the task's arguments name. It reads the argument arena, which
 // nobody else can write to.
@@ -44,7 +75,7 @@ void Supervisor::each_buffer(const Task& task, Visit&& visit) {
     return;
   }
   const auto list = ipc::BufferList::read(bytes);
-  for (std::uint32_t i = 0; list && i != list->size(); ++i) visit((*list)[i]);
+  if (list) visit_all(*list, visit);
 }
 
 template <class Visit>
@@ -55,7 +86,7 @@ void Supervisor::each_buffer_of_items(const Segment& segment, Visit&& visit) {
     const ipc::Item item = *ipc::read_item(rest);
     if (item.format == ipc::Format::buffers) {
       const auto list = ipc::BufferList::read(rest.subspan(item.head, item.size));
-      for (std::uint32_t i = 0; list && i != list->size(); ++i) visit((*list)[i]);
+      if (list) visit_all(*list, visit);
     }
     rest = rest.subspan(item.end());
   }

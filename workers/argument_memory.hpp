@@ -31,7 +31,8 @@ class ArgumentMemory final : public ipc::BufferOwner {
   // Those of a task that is not decoded.
   void give_back_unread(std::span<const std::byte> list) noexcept;
 
-  void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
+  // `shared`: nobody could write to it.
+  void let_go(ipc::BlockRef block, std::uint64_t shared) noexcept override;
 
   // Says what was let go. Call it before a reply is published.
   void tell(ipc::WorkerEnd& channel) noexcept {

@@ -6,6 +6,7 @@
 #include "python/binding/future.hpp"
 #include "python/binding/gil.hpp"
 #include "python/binding/map_iterator.hpp"
+#include "python/binding/shared_data.hpp"
 #include "workers/codec.hpp"
 
 #include <boost/system/system_error.hpp>
@@ -250,6 +251,13 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
 // _map(fn, iterables, timeout, chunksize, buffersize)
 PyObject* map(PyObject* object, PyObject* args) { return map_calls(object, nullptr, args); }
 
+// _share(value): see shared_data.hpp
+PyObject* share(PyObject* object, PyObject* value) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  return self != nullptr ? share_value(*state, *self->supervisor, value) : nullptr;
+}
+
 PyObject* resize(PyObject* object, PyObject* workers) {
   ModuleState* state = nullptr;
   PoolObject* self = usable(object, state);
@@ -372,6 +380,7 @@ PyMethodDef methods[] = {
     {"_add_blob", add_blob, METH_VARARGS, nullptr},
     {"_drop_blob", drop_blob, METH_O, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
+    {"_share", share, METH_O, nullptr},
     {"_kill", kill, METH_O, nullptr},
     {"_resize", resize, METH_O, nullptr},
     {"_shutdown", shutdown_pool, METH_O, nullptr},

@@ -33,6 +33,11 @@ bool SentBuffers::put(const workers::CollectedBuffers& collected, std::span<cons
     if (!fits) break;
     const auto size = static_cast<std::size_t>(view.len);
     const auto copy = [&] {
+      if (const auto shared = supervisor_.hold_shared(view.buf, size)) {
+        blocks_.push_back(*shared);
+        const ipc::BlockRef named{shared->offset | ipc::kShared, size};
+        return out.append(&named, sizeof named);
+      }
       const auto block = supervisor_.new_buffer(size);
       if (!block) {
         refused = size;

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._future import Future as Future
     from ._options import PoolOptions as PoolOptions
     from ._pool import Pool as Pool
+    from ._shared import Shared as Shared
     from ._stats import PoolStats as PoolStats
     from ._stats import WorkerStats as WorkerStats
     from ._trace import trace as trace
@@ -39,6 +40,7 @@ __all__ = [
     "PoolOptions",
     "PoolStats",
     "RemoteError",
+    "Shared",
     "TaskCancelled",
     "TaskTimeout",
     "WorkerDied",
@@ -59,6 +61,7 @@ _HOMES = {
     "PoolOptions": "_options",
     "PoolStats": "_stats",
     "RemoteError": "_errors",
+    "Shared": "_shared",
     "TaskCancelled": "_errors",
     "TaskTimeout": "_errors",
     "WorkerDied": "_errors",

@@ -59,13 +59,13 @@ def dump_arguments(
         raise naming_the_guilty(error, named, dumps) from None
 
 
-def dump(value: object) -> bytes:
-    data = _plainly(value)
+def dump(value: object, collector: BufferCollector | None = None) -> bytes:
+    data = _plainly(value, collector)
     if data is not None:
         return data
     from ._shipping import dumps
 
-    return dumps(value)
+    return dumps(value, collector=collector)
 
 
 def dump_result(value: object, collector: BufferCollector | None = None) -> bytes:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._options import PoolOptions
+    from ._shared import Shared
     from ._stats import PoolStats
 
     T = TypeVar("T")
@@ -328,6 +329,20 @@ class Pool(_core.PoolBase, Executor):
         One that has not begun is only cancelled.
         """
         return self._kill(future)
+
+    def share(self, value: object) -> Shared:
+        """Put a value's large buffers into shared memory, once, for any number of tasks.
+
+        Where what this returns is an argument, or part of one, the task finds the value itself, its
+        arrays read-only and not copied. The memory is freed when it is closed (`with`, `close()`)
+        or let go of, and no task looks at it any more. What owns its memory, such as bytes, is a
+        copy in each task.
+        Raises MemoryError if there is no shared memory for it, what pickling raises if it cannot be
+        pickled, RuntimeError after a fork.
+        """
+        from ._shared import Shared
+
+        return Shared(self, value)
 
     def resize(self, max_workers: int) -> None:
         """From now on have so many workers; returns at once.

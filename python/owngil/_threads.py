@@ -156,6 +156,11 @@ class ThreadPool(Pool):
             'options() needs workers that can be stopped one by one: Pool(kind="process")'
         )
 
+    def share(self, value: object) -> Any:
+        raise NotImplementedError(
+            "share() is for pools of processes: threads share every object already"
+        )
+
     def kill(self, future: Any) -> bool:
         raise NotImplementedError(
             'kill() needs workers that can be stopped one by one: Pool(kind="process")'
