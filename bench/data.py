@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What does large data cost: as an argument and as a result, against pools and one memcpy?
+
+An argument is summed by the task, a result by the caller; the floor does the same in one process:
+it copies the argument into memory that it has used before, or makes the result itself. All warm:
+every contender has its practice turn. `bytes-…` is a real `bytes` in the worker, looked at end to
+end. `small-…` are round trips of arrays, which the task returns as they came.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness.contest import Variant, floor, main, pools
+from harness.executors import INTERPRETERS, OWNGIL, POOL, PPE, Face
+from harness.figures import Goal, Metric, Samples
+from harness.turns import Contender, Settings, Turn
+
+_KIB = 1024
+_MIB = 1024 * 1024
+_MEMCPY = "memcpy"
+_HERE = "this process"
+_PEERS = (OWNGIL, PPE, POOL, "loky")
+
+
+def ones(size: int) -> Any:
+    """An array of so many bytes."""
+    import numpy
+
+    return numpy.ones(size // 8)
+
+
+def total(array: Any) -> float:
+    """The sum of it."""
+    return float(array.sum())
+
+
+def same(value: Any) -> Any:
+    """What came."""
+    return value
+
+
+def ends(data: bytes) -> int:
+    """Reads one byte of each page."""
+    return sum(data[::4096])
+
+
+def repeats(settings: Settings, size: int) -> int:
+    """So often a turn, that it is not all noise."""
+    return 1 if settings.quick else max(3, min(300, 64 * _MIB // size))
+
+
+def timed(call: Callable[[], Any], expected: Any, count: int) -> list[float]:
+    """How long each call took; each must give the same."""
+    seconds = []
+    for _ in range(count):
+        began = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - began)
+        if result != expected:
+            raise AssertionError("wrong result")
+        del result
+    return seconds
+
+
+def argument(size: int) -> Variant:
+    """An array goes to a task, which sums it."""
+
+    def measure(face: Face, settings: Settings, number: int) -> Samples:
+        submit, array = face.submit, ones(size)
+        assert submit is not None
+        count = repeats(settings, size)
+        return {"call": timed(lambda: submit(total, array).result(), size // 8, count)}
+
+    @contextmanager
+    def copied(settings: Settings) -> Iterator[Turn]:
+        array, copy = ones(size), ones(size)
+
+        def call() -> float:
+            copy[:] = array
+            return total(copy)
+
+        yield lambda number: {"call": timed(call, size // 8, repeats(settings, size))}
+
+    goals = [Goal("call", "within", 1.3, _MEMCPY)] if size == 100 * _MIB else []
+    return variant(f"argument-{named(size)}", "an array as an argument, summed by the task", [
+        *pools(_PEERS, measure), floor(_MEMCPY, copied)
+    ], goals, (_MEMCPY, PPE))  # fmt: skip
+
+
+def result(size: int) -> Variant:
+    """A task makes an array, and the caller sums it."""
+
+    def measure(face: Face, settings: Settings, number: int) -> Samples:
+        submit = face.submit
+        assert submit is not None
+        count = repeats(settings, size)
+        return {"call": timed(lambda: total(submit(ones, size).result()), size // 8, count)}
+
+    @contextmanager
+    def made_here(settings: Settings) -> Iterator[Turn]:
+        yield lambda number: {
+            "call": timed(lambda: total(ones(size)), size // 8, repeats(settings, size))
+        }
+
+    goals = [Goal("call", "within", 1.2, _HERE)] if size == 100 * _MIB else []
+    return variant(f"result-{named(size)}", "an array as a result, summed by the caller", [
+        *pools(_PEERS, measure), floor(_HERE, made_here)
+    ], goals, (_HERE, PPE))  # fmt: skip
+
+
+def whole_bytes(size: int) -> Variant:
+    """A real `bytes` in the worker."""
+
+    def measure(face: Face, settings: Settings, number: int) -> Samples:
+        submit, data = face.submit, bytes(size)
+        assert submit is not None
+        return {"call": timed(lambda: submit(ends, data).result(), 0, repeats(settings, size))}
+
+    goals = [
+        Goal("call", "better", 10, PPE),
+        Goal("call", "better", 10, POOL),
+        Goal("call", "better", 10, "loky"),
+        Goal("call", "better", 2, INTERPRETERS),
+    ]
+    return variant(f"bytes-{named(size)}", "bytes as an argument", [
+        *pools((*_PEERS, INTERPRETERS), measure)
+    ], goals, (PPE,))  # fmt: skip
+
+
+def small(size: int) -> Variant:
+    """There and back."""
+
+    def measure(face: Face, settings: Settings, number: int) -> Samples:
+        submit, array = face.submit, ones(size)
+        assert submit is not None
+        count = repeats(settings, size)
+        return {"call": timed(lambda: len(submit(same, array).result()), size // 8, count)}
+
+    return variant(
+        f"small-{named(size)}",
+        "an array there and back",
+        [*pools(_PEERS, measure)],
+        [Goal("call", "better", 10, PPE)] if size >= 4 * _KIB else [],
+        (PPE,),
+    )
+
+
+def shared(size: int) -> Variant:
+    """Put once; each task gets its name and looks at one item."""
+
+    @contextmanager
+    def open_(settings: Settings) -> Iterator[Turn]:
+        import owngil
+
+        def measure(number: int) -> Samples:
+            call = lambda: pool.submit(first, one).result()  # noqa: E731 - as a user writes it
+            return {"call": timed(call, 1.0, 20 if settings.quick else 300)}
+
+        with owngil.Pool(settings.workers) as pool, pool.share(ones(size)) as one:
+            yield measure
+
+    return variant(f"shared-{named(size)}", "a shared array as an argument", [
+        floor(OWNGIL, open_)
+    ], [Goal("call", "at most", 0.02)], ())  # fmt: skip
+
+
+def first(array: Any) -> float:
+    """One item."""
+    return float(array[0])
+
+
+def named(size: int) -> str:
+    """As people write it."""
+    return f"{size // _MIB}mib" if size >= _MIB else f"{size // _KIB}kib"
+
+
+def variant(
+    name: str,
+    title: str,
+    contenders: list[Contender],
+    goals: list[Goal],
+    references: tuple[str, ...],
+) -> Variant:
+    """All are told in the same way."""
+    metrics = (Metric("call", "latency", "ms", 1e3),)
+    return Variant(name, title, contenders, metrics, goals, references=references, rounds=5)
+
+
+VARIANTS = (
+    *(argument(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB)),
+    *(result(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB)),
+    whole_bytes(64 * _MIB),
+    *(shared(size) for size in (_MIB, 100 * _MIB)),
+    *(small(size) for size in (_KIB, 4 * _KIB, 16 * _KIB, 64 * _KIB, 256 * _KIB)),
+)
+
+if __name__ == "__main__":
+    main(__doc__, VARIANTS)
