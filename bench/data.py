@@ -48,12 +48,14 @@ def ends(data: bytes) -> int:
 
 def repeats(settings: Settings, size: int) -> int:
     """So often a turn, that it is not all noise."""
-    return 1 if settings.quick else max(3, min(300, 64 * _MIB // size))
+    return 1 if settings.quick else max(3, min(2000, 64 * _MIB // size))
 
 
 def timed(call: Callable[[], Any], expected: Any, count: int) -> list[float]:
     """How long each call took; each must give the same."""
     seconds = []
+    for _ in range(count if count >= 100 else 0):  # until who waits and who is waited for spin
+        call()
     for _ in range(count):
         began = time.perf_counter()
         result = call()
@@ -156,7 +158,7 @@ def shared(size: int) -> Variant:
 
         def measure(number: int) -> Samples:
             call = lambda: pool.submit(first, one).result()  # noqa: E731 - as a user writes it
-            return {"call": timed(call, 1.0, 20 if settings.quick else 300)}
+            return {"call": timed(call, 1.0, 20 if settings.quick else 2000)}
 
         with owngil.Pool(settings.workers) as pool, pool.share(ones(size)) as one:
             yield measure
