@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/buffer_object.hpp"
 
+#include <sys/mman.h>
+
+#include <cstring>
+
 namespace owngil::workers {
 namespace {
 
@@ -41,6 +45,26 @@ PyType_Spec spec = {"owngil._core.Buffer", sizeof(BufferObject), 0,
 
 PyTypeObject* make_buffer_type(PyObject* module) noexcept {
   return reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+}
+
+// New memory of many MiB costs more to be mapped, page by page, than to be filled.
+PyObject* copy_to_bytes(PyObject*, PyObject* source) noexcept {
+  constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
+  Py_buffer view;
+  if (PyObject_GetBuffer(source, &view, PyBUF_SIMPLE) < 0) return nullptr;
+  PyObject* const copy = PyBytes_FromStringAndSize(nullptr, view.len);
+  if (copy != nullptr) {
+    char* const data = PyBytes_AS_STRING(copy);
+    const auto size = static_cast<std::size_t>(view.len);
+    const auto begin = reinterpret_cast<std::uintptr_t>(data);
+    const std::uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+    const std::uintptr_t last = (begin + size) / kHugePage * kHugePage;
+    // A hint: whether there are such pages is the system's to say.
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+    std::memcpy(data, view.buf, size);
+  }
+  PyBuffer_Release(&view);
+  return copy;
 }
 
 Ref make_buffer(PyTypeObject* type, ipc::BufferOwner& owner, ipc::BlockRef block, std::byte* data,

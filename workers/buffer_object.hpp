@@ -23,4 +23,7 @@ namespace owngil::workers {
 [[nodiscard]] Ref make_buffer(PyTypeObject* type, ipc::BufferOwner& owner, ipc::BlockRef block,
                               std::byte* data, std::uint64_t stamp) noexcept;
 
+// A bytes object with a copy of what another object's buffer holds. nullptr: an exception is set.
+[[nodiscard]] PyObject* copy_to_bytes(PyObject* module, PyObject* source) noexcept;
+
 }  // namespace owngil::workers

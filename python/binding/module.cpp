@@ -57,6 +57,7 @@ PyMethodDef methods[] = {
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {"set_future_type", set_future_type, METH_O, nullptr},
     {"guardian_pid", guardian_pid, METH_NOARGS, nullptr},
+    {"copy_to_bytes", workers::copy_to_bytes, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -16,6 +16,8 @@ from _pickle import Pickler, Unpickler
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from ._core import copy_to_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,7 +60,7 @@ class _Unpickler(Unpickler):
 
 def _make(kind: str, buffer: Any, *how: Any) -> Any:
     if kind == "bytes":
-        return bytes(buffer)
+        return copy_to_bytes(buffer)
     if kind == "bytearray":
         return bytearray(buffer)
     if kind == "array":
