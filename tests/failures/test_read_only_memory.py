@@ -35,12 +35,16 @@ def _ways_in(name: str) -> list[str]:
     """Runs in a worker: the ways by which it could write there after all."""
     found = []
     libc = ctypes.CDLL(None, use_errno=True)
-    for other, where, _ in _mappings():
+    for other, where, flags in _mappings():
         if other != name:
             continue
         begin, end = (int(part, 16) for part in where.split("-"))
         rights = mmap.PROT_READ | mmap.PROT_WRITE
-        if libc.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), rights) == 0:
+        # What is written to a private mapping nobody else sees.
+        if (
+            flags.endswith("s")
+            and libc.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), rights) == 0
+        ):
             found.append("mprotect")
         try:
             fd = os.open(f"/proc/self/map_files/{where}", os.O_RDWR)
@@ -70,5 +74,5 @@ def _ways_in(name: str) -> list[str]:
 @pytest.mark.parametrize("start", ["template", "spawn"])
 def test_a_worker_cannot_write_what_only_its_pool_may_write(start: str, name: str) -> None:
     with owngil.Pool(1, start=start) as pool:
-        assert pool.submit(_rights).result()[name] == {"r--s"}
+        assert pool.submit(_rights).result()[name] <= {"r--s", "rw-p"}
         assert pool.submit(_ways_in, name).result() == []
