@@ -3,11 +3,8 @@
 
 #include "ipc/memfd.hpp"
 
-#include <fcntl.h>
 #include <pthread.h>
 
-#include <cerrno>
-#include <system_error>
 #include <utility>
 
 namespace owngil::runtime {
@@ -29,16 +26,15 @@ std::uint64_t whole_pages(std::uint64_t size) {
   return (size + ipc::kPageBytes - 1) / ipc::kPageBytes * ipc::kPageBytes;
 }
 
-ipc::UniqueFd copy_of(int fd) {
-  ipc::UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  if (!copy) throw std::system_error(errno, std::generic_category(), "fcntl(F_DUPFD_CLOEXEC)");
-  return copy;
-}
-
 }  // namespace
 
-ResultArena::ResultArena(int fd, std::size_t size) : view_(fd, size), fd_(copy_of(fd)) {
+ResultArena::ResultArena(int fd, std::size_t size) : view_(fd, size), fd_(fd) {
   count_forks_once();
+}
+
+void ResultArena::keep(ipc::UniqueFd fd) noexcept {
+  const std::lock_guard lock(mutex_);
+  owned_ = std::move(fd);
 }
 
 void ResultArena::release() noexcept {
@@ -67,7 +63,7 @@ void ResultArena::let_go(ipc::BlockRef block, std::uint64_t made) noexcept {
     view_.forget_writes(block);
     const std::lock_guard lock(mutex_);
     out_.erase(block.offset);
-    if (fd_) {
+    if (fd_ >= 0) {
       given_back_.push_back(block.offset);
       has_given_back_.store(true, std::memory_order_relaxed);
     }
@@ -86,12 +82,13 @@ void ResultArena::lose_worker() noexcept {
   given_back_.clear();
   std::uint64_t begin = 0;  // of what nobody holds
   for (const auto& [offset, size] : out_) {
-    if (offset > begin) ipc::decommit(fd_.get(), begin, offset - begin);
+    if (offset > begin) ipc::decommit(fd_, begin, offset - begin);
     begin = offset + whole_pages(size);
   }
-  ipc::decommit(fd_.get(), begin, view_.size() - begin);
+  ipc::decommit(fd_, begin, view_.size() - begin);
   view_.shrink(begin);
-  fd_.reset();
+  fd_ = -1;
+  owned_.reset();
 }
 
 }  // namespace owngil::runtime

@@ -29,7 +29,7 @@ namespace owngil::runtime {
 
 class ResultArena final : public ipc::BufferOwner {
  public:
-  // Maps it, and keeps a descriptor of its own as long as the worker lives; the caller holds it.
+  // Maps it; the caller holds it, and the descriptor stays open until keep() or lose_worker().
   // Throws std::system_error.
   ResultArena(int fd, std::size_t size);
   ResultArena(const ResultArena&) = delete;
@@ -53,6 +53,8 @@ class ResultArena final : public ipc::BufferOwner {
   }
   [[nodiscard]] std::vector<std::uint64_t> take_given_back();
 
+  // The link ends before the worker's process does: its descriptor is this one's from now on.
+  void keep(ipc::UniqueFd fd) noexcept;
   // The worker's process is gone: memory that nobody holds goes back to the system.
   void lose_worker() noexcept;
 
@@ -68,7 +70,8 @@ class ResultArena final : public ipc::BufferOwner {
   std::mutex mutex_;
   std::map<std::uint64_t, std::uint64_t> out_;  // offset, size
   std::vector<std::uint64_t> given_back_;
-  ipc::UniqueFd fd_;  // as long as there is a worker
+  int fd_;               // as long as there is a worker; then -1
+  ipc::UniqueFd owned_;  // the same, once the link has left it here
 };
 
 }  // namespace owngil::runtime

@@ -56,7 +56,10 @@ ResultArena& WorkerLink::result_arena() {
   return *result_arena_;
 }
 
-ResultArena* WorkerLink::give_away_result_arena() { return std::exchange(result_arena_, nullptr); }
+ResultArena* WorkerLink::give_away_result_arena() {
+  if (result_arena_ != nullptr) result_arena_->keep(std::move(results_fd_));
+  return std::exchange(result_arena_, nullptr);
+}
 
 void WorkerLink::give_back_buffers() {
   if (result_arena_ == nullptr || !result_arena_->has_given_back()) return;

@@ -47,6 +47,7 @@ from owngil._cli.live_line import LiveLine
 
 WORKERS = 3
 PERIOD_S = 2.0
+TEMPLATES = 4  # are kept, each for another environment
 FEWEST = 6  # measurements
 MEMORY_DRIFT = 1 << 20
 SHARED_DRIFT = 8 * MEMORY_DRIFT
@@ -137,8 +138,10 @@ def resize(pool: owngil.Pool, random_: random.Random) -> None:
     pool.resize(random_.randint(1, 2 * WORKERS))
 
 
-def another_pool(_: owngil.Pool, random_: random.Random) -> None:
-    with owngil.Pool(1, start=random_.choice(("template", "spawn"))) as other:
+def another_pool(
+    _: owngil.Pool, random_: random.Random, starts: tuple[str, ...] = ("template", "spawn")
+) -> None:
+    with owngil.Pool(1, start=random_.choice(starts)) as other:
         if other.submit(pow, 2, 5).result() != 32:
             raise Surprise("a wrong result")
 
@@ -159,6 +162,15 @@ ACTIONS: tuple[tuple[int, Callable[[owngil.Pool, random.Random], None]], ...] = 
     (2, resize),
     (1, another_pool),
 )
+
+
+def warm_up(pool: owngil.Pool, random_: random.Random) -> None:
+    """Each action once, and what stays for next time."""
+    for _, act in ACTIONS:
+        act(pool, random_)
+    for _ in range(TEMPLATES):
+        new_context(pool, random_)
+        another_pool(pool, random_, ("template",))
 
 
 @dataclass(frozen=True)
@@ -222,6 +234,7 @@ def run(minutes: float, seed: int, memory_drift: int) -> int:
             owngil.Pool(WORKERS, max_restarts=None) as pool,
             watch.StallWatch(lambda: ended + done.total()),
         ):
+            warm_up(pool, random_)
             while time.monotonic() < end or len(measured) < FEWEST:
                 left = max(0.0, end - time.monotonic())
                 live.show(f"{done.total():,} actions, {ended:,} tasks, {left:.0f} s left")
