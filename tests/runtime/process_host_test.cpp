@@ -422,20 +422,28 @@ TEST(ProcessHost, ClosesAllThatItOpened) {
   EXPECT_EQ(count_fds(), before);
 }
 
-TEST(ProcessHost, TheDeathOfTheUsersProcessAndItsGuardianAtOnceEndsTheWorkersGroup) {
+// Starts a user's process of its own, in that role; `pids` become those that it says it has
+// started. -1: there is no pipe.
+pid_t start_user(const char* role, std::vector<pid_t>& pids) {
   int pipe[2];
-  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  if (::pipe2(pipe, O_CLOEXEC) != 0) return -1;
   const ipc::UniqueFd read_end(pipe[0]);
   ipc::UniqueFd write_end(pipe[1]);
   const pid_t user = ::fork();
   if (user == 0) {
     ::dup2(write_end.get(), STDOUT_FILENO);
-    ::execl(OWNGIL_PLAYER, OWNGIL_PLAYER, "user of a child", OWNGIL_GUARDIAN, nullptr);
+    ::execl(OWNGIL_PLAYER, OWNGIL_PLAYER, role, OWNGIL_GUARDIAN, nullptr);
     ::_exit(127);
   }
   write_end.reset();
-  std::vector<pid_t> pids;
   for (int i = 0; i < 4; ++i) pids.push_back(read_pid(read_end.get()));
+  return user;
+}
+
+TEST(ProcessHost, TheDeathOfTheUsersProcessAndItsGuardianAtOnceEndsTheWorkersGroup) {
+  std::vector<pid_t> pids;
+  const pid_t user = start_user("user of a child", pids);
+  ASSERT_GT(user, 0);
   for (const pid_t pid : pids) EXPECT_TRUE(is_alive(pid));
   ::kill(pids[0], SIGKILL);  // the guardian
   wait_until_gone(pids[0]);
@@ -445,19 +453,9 @@ TEST(ProcessHost, TheDeathOfTheUsersProcessAndItsGuardianAtOnceEndsTheWorkersGro
 }
 
 TEST(ProcessHost, TheDeathOfTheUsersProcessEndsGuardianTemplateWorkerAndTheWorkersDaemon) {
-  int pipe[2];
-  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
-  const ipc::UniqueFd read_end(pipe[0]);
-  ipc::UniqueFd write_end(pipe[1]);
-  const pid_t user = ::fork();
-  if (user == 0) {
-    ::dup2(write_end.get(), STDOUT_FILENO);
-    ::execl(OWNGIL_PLAYER, OWNGIL_PLAYER, "user", OWNGIL_GUARDIAN, nullptr);
-    ::_exit(127);
-  }
-  write_end.reset();
   std::vector<pid_t> pids;
-  for (int i = 0; i < 4; ++i) pids.push_back(read_pid(read_end.get()));
+  const pid_t user = start_user("user", pids);
+  ASSERT_GT(user, 0);
   for (const pid_t pid : pids) EXPECT_TRUE(is_alive(pid));
   ::kill(user, SIGKILL);
   ::waitpid(user, nullptr, 0);
