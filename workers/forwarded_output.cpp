@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <utility>
 
@@ -61,25 +62,36 @@ Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* encod
   return stream;
 }
 
-bool is_newer(int fd, const timespec& time) noexcept {
+// The kernel notes a write's time in ticks of at most 10 ms. As long after a write, another one may
+// have the same time: the clock that a program reads can be ahead of the one that is noted.
+constexpr std::int64_t kTwoTicksNs = 20'000'000;
+
+std::int64_t since(const timespec& earlier, const timespec& later) noexcept {
+  return (later.tv_sec - earlier.tv_sec) * std::int64_t{1'000'000'000} +
+         (later.tv_nsec - earlier.tv_nsec);
+}
+
+// Whether it was written to since `looked`, or it cannot be told; `before`: its last write as it was
+// then, renewed.
+bool may_have_changed(int fd, const timespec& looked, timespec& before) noexcept {
   struct stat info{};
   if (::fstat(fd, &info) != 0) return false;
-  const timespec& changed = info.st_mtim;
-  return changed.tv_sec != time.tv_sec ? changed.tv_sec > time.tv_sec
-                                       : changed.tv_nsec >= time.tv_nsec;
+  const timespec seen = std::exchange(before, info.st_mtim);
+  return since(seen, before) != 0 || since(seen, looked) < kTwoTicksNs;
 }
 
 }  // namespace
 
 bool ForwardedOutput::c_holds_back() noexcept { return __fpending(stdout) != 0; }
 
-// By the time of their last write, which the kernel keeps by this very clock: what was written after
-// a look is no older than that look. That the pipes are empty would say nothing, for they are read.
+// By the time of their last write. That the pipes are empty would say nothing, for they are read.
 bool ForwardedOutput::pipes_have_changed() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  const timespec before = std::exchange(looked, now);
-  return is_newer(STDOUT_FILENO, before) || is_newer(STDERR_FILENO, before);
+  const timespec last = std::exchange(looked, now);
+  const bool out = may_have_changed(STDOUT_FILENO, last, before[0]);
+  const bool err = may_have_changed(STDERR_FILENO, last, before[1]);
+  return out || err;
 }
 
 void ForwardedOutput::flush_all() noexcept {

@@ -19,8 +19,9 @@ struct ForwardedOutput {
   PyObject* streams[2];  // the buffers below sys.stdout and sys.stderr
   PyObject* write;       // io.BufferedWriter.write
   bool is_on;
-  bool written;     // since the last flush
-  timespec looked;  // when look_at_pipes last did
+  bool written;        // since the last flush
+  timespec looked;     // when look_at_pipes last did
+  timespec before[2];  // the pipes' last writes, as it saw them
 
   // Between a task's end and its reply: sends what the streams hold back. Whether something was
   // written to them. What goes wrong is left to the next who prints, as Python leaves it.

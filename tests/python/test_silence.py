@@ -24,13 +24,19 @@ PROGRAM = """
     def switches():
         counts = {}
         for pid in [os.getpid(), *(process.pid for process in processes.family(os.getpid()))]:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/status") as file:
-                    for line in file:
-                        if line.startswith("voluntary_ctxt_switches"):
-                            name = open(f"/proc/{pid}/task/{thread}/comm").read().strip()
-                            counts[f"{name} {pid}/{thread}"] = int(line.split()[1])
+            try:
+                count(pid, counts)
+            except OSError:
+                pass  # it has just ended
         return counts
+
+    def count(pid, counts):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/status") as file:
+                for line in file:
+                    if line.startswith("voluntary_ctxt_switches"):
+                        name = open(f"/proc/{pid}/task/{thread}/comm").read().strip()
+                        counts[f"{name} {pid}/{thread}"] = int(line.split()[1])
 
     pool = owngil.Pool(2, **settings)
     prepare(pool)
