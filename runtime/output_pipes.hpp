@@ -12,6 +12,7 @@
 #include "runtime/owned_fds.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -56,6 +57,12 @@ class OutputPipes {
   // Takes what is there now, as much as fits; of kLog one message, which must fit. Never blocks.
   Got read(Ready from, std::span<std::byte> into, std::size_t& size);
 
+  // Whoever reads from a worker says so before it does, and again when all that it has read is out: in
+  // between the text is neither in a pipe nor to be seen.
+  void begin_holding_text() noexcept { held_.fetch_add(1); }
+  void end_holding_text() noexcept { held_.fetch_sub(1); }
+  [[nodiscard]] bool is_text_held() const noexcept { return held_.load() != 0; }
+
   [[nodiscard]] std::vector<std::uint64_t> keys();  // of workers with an open stream
 
   // In the child of the user's fork(): closes every descriptor and touches nothing else.
@@ -71,6 +78,7 @@ class OutputPipes {
   void close(Source& source, Ready which);
 
   OwnedFds fds_;
+  std::atomic<std::uint32_t> held_{0};  // of so many workers
   // immutable after construction
   OwnedFd epoll_;
   OwnedFd closing_;

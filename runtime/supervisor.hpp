@@ -400,7 +400,8 @@ class Supervisor {
   std::uint64_t restarts_ = 0;
   std::uint64_t recycled_ = 0;
   std::uint64_t resizes_ = 0;
-  std::uint64_t printed_by_ = 0;  // key of whom an answer or the end is dealt with; 0: no text
+  std::uint64_t answered_by_ = 0;  // key of whom an answer or the end is dealt with
+  bool printed_ = false;           // and whether it may have printed
   RestartIntensity intensity_;
   std::deque<Loss> losses_;  // the last few
   bool closing_ = false;

@@ -44,9 +44,11 @@ void Supervisor::collect_from(WorkerLink& link) {
   if (link.state == LinkState::doomed) return;
   while (const ipc::ResultSlot* slot = link.end().front_result()) {
     const ipc::ResultSlot copy = *slot;
-    printed_by_ = (copy.flags & ipc::kPrinted) != 0 ? link.key : 0;
+    answered_by_ = link.key;
+    printed_ = (copy.flags & ipc::kPrinted) != 0;
     const bool accepted = accept(link, copy);
-    printed_by_ = 0;
+    answered_by_ = 0;
+    printed_ = false;
     if (!accepted) {
       make_rogue(link);
       return;
@@ -326,7 +328,9 @@ void Supervisor::make_rogue(WorkerLink& link) {
 
 void Supervisor::complete(Task& task, Ending ending) {
   task.ending = ending;
-  task.printed_by = task.place == Task::Place::failure ? task.failure->worker_key : printed_by_;
+  const bool has_failed = task.place == Task::Place::failure;
+  task.answered_by = has_failed ? task.failure->worker_key : answered_by_;
+  task.printed = has_failed || printed_;
   if (task.kind == ipc::TaskKind::chunk) {
     finish_segment(static_cast<Segment&>(task));
     return;

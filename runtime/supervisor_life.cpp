@@ -205,7 +205,8 @@ bool Supervisor::is_task_to_blame(WorkerLink& link) {
 // old order.
 void Supervisor::bury(WorkerLink& link, const Failure& failure) {
   const ipc::CurrentView current = link.last_words();
-  printed_by_ = link.key;
+  answered_by_ = link.key;
+  printed_ = true;  // it may have, and nobody can tell
   scheduler_.remove(link.rank);
   if (link.initializing) --initializing_;
   if (link.is_busy) std::erase(busy_, &link);
@@ -221,7 +222,8 @@ void Supervisor::bury(WorkerLink& link, const Failure& failure) {
       backlog_.push_front(**task);
     }
   }
-  printed_by_ = 0;
+  answered_by_ = 0;
+  printed_ = false;
   if (ending_) cancel_all_that_waits();
 }
 

@@ -50,6 +50,7 @@ struct Task {
   bool handle{false};   // somebody outside still refers to it
   bool watched{false};  // its completion goes to the dispatcher
   bool waited{false};   // a thread waits for just this task
+  bool printed{false};  // once complete: its worker may have, and that is to be seen first
   bool suspect{false};  // a worker died that had claimed it and did not say that it had begun it
   std::uint32_t rank{0};
   std::uint32_t function{0};
@@ -58,7 +59,7 @@ struct Task {
   std::uint64_t id{0};
   union {
     std::uint64_t position{0};  // in the task ring of `rank`, while sent
-    std::uint64_t printed_by;   // once complete: key of the worker whose output is to be seen first
+    std::uint64_t answered_by;  // once complete: key of the worker; 0: none
   };
   Task* previous{nullptr};
   Task* next{nullptr};  // neighbours in the backlog, or the next free task

@@ -4,12 +4,10 @@
 #include "workers/interpreter_state.hpp"
 
 #include <stdio_ext.h>
-#include <sys/stat.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <cstdio>
-#include <utility>
 
 namespace owngil::workers {
 namespace {
@@ -62,36 +60,17 @@ Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* encod
   return stream;
 }
 
-// The kernel notes a write's time in ticks of at most 10 ms. As long after a write, another one may
-// have the same time: the clock that a program reads can be ahead of the one that is noted.
-constexpr std::int64_t kTwoTicksNs = 20'000'000;
-
-std::int64_t since(const timespec& earlier, const timespec& later) noexcept {
-  return (later.tv_sec - earlier.tv_sec) * std::int64_t{1'000'000'000} +
-         (later.tv_nsec - earlier.tv_nsec);
-}
-
-// Whether it was written to since `looked`, or it cannot be told; `before`: its last write as it was
-// then, renewed.
-bool may_have_changed(int fd, const timespec& looked, timespec& before) noexcept {
-  struct stat info{};
-  if (::fstat(fd, &info) != 0) return false;
-  const timespec seen = std::exchange(before, info.st_mtim);
-  return since(seen, before) != 0 || since(seen, looked) < kTwoTicksNs;
+bool holds_text(int pipe) noexcept {
+  int unread = 0;
+  return ::ioctl(pipe, FIONREAD, &unread) == 0 && unread > 0;
 }
 
 }  // namespace
 
 bool ForwardedOutput::c_holds_back() noexcept { return __fpending(stdout) != 0; }
 
-// By the time of their last write. That the pipes are empty would say nothing, for they are read.
-bool ForwardedOutput::pipes_have_changed() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  const timespec last = std::exchange(looked, now);
-  const bool out = may_have_changed(STDOUT_FILENO, last, before[0]);
-  const bool err = may_have_changed(STDERR_FILENO, last, before[1]);
-  return out || err;
+bool ForwardedOutput::is_in_pipes() const noexcept {
+  return holds_text(STDOUT_FILENO) || holds_text(STDERR_FILENO);
 }
 
 void ForwardedOutput::flush_all() noexcept {

@@ -11,7 +11,6 @@
 #include "workers/python.hpp"
 
 #include <cstdint>
-#include <ctime>
 
 namespace owngil::workers {
 
@@ -19,9 +18,7 @@ struct ForwardedOutput {
   PyObject* streams[2];  // the buffers below sys.stdout and sys.stderr
   PyObject* write;       // io.BufferedWriter.write
   bool is_on;
-  bool written;        // since the last flush
-  timespec looked;     // when look_at_pipes last did
-  timespec before[2];  // the pipes' last writes, as it saw them
+  bool written;  // since the last flush
 
   // Between a task's end and its reply: sends what the streams hold back. Whether something was
   // written to them. What goes wrong is left to the next who prints, as Python leaves it.
@@ -31,17 +28,18 @@ struct ForwardedOutput {
     return true;
   }
 
-  // Whether the pipes were written to since the last look: code in C, or a process that the task has
-  // started, does so unnoticed. Costs system calls, so a short task is not asked.
-  [[nodiscard]] bool look_at_pipes(std::uint64_t run_ns) noexcept {
-    return run_ns > kWorthALookNs && is_on && pipes_have_changed();
+  // Whether there is something in the pipes: code in C, or a process that the task has started, writes
+  // to them unnoticed. What has been read from them already, the user's process knows of. Costs system
+  // calls, so a short task is not asked.
+  [[nodiscard]] bool look_at_pipes(std::uint64_t run_ns) const noexcept {
+    return run_ns > kWorthALookNs && is_on && is_in_pipes();
   }
 
  private:
   static constexpr std::uint64_t kWorthALookNs = 50'000;
 
   static bool c_holds_back() noexcept;
-  bool pipes_have_changed() noexcept;
+  [[nodiscard]] bool is_in_pipes() const noexcept;
   void flush_all() noexcept;
 };
 

@@ -65,6 +65,19 @@ PyObject* read_output(PyObject* module, PyObject* arguments) {
   return bytes;
 }
 
+// Around read_output() and the showing of all that it gave.
+PyObject* begin_holding_text(PyObject* module, PyObject*) {
+  const ModuleState& state = state_of_module(module);
+  if (state.runtime != nullptr) state.runtime->output().begin_holding_text();
+  Py_RETURN_NONE;
+}
+
+PyObject* end_holding_text(PyObject* module, PyObject*) {
+  const ModuleState& state = state_of_module(module);
+  if (state.runtime != nullptr) state.runtime->output().end_holding_text();
+  Py_RETURN_NONE;
+}
+
 // Of workers that may have something to be read.
 PyObject* output_workers(PyObject* module, PyObject*) {
   const ModuleState& state = state_of_module(module);
@@ -94,6 +107,8 @@ PyObject* name_thread(PyObject*, PyObject* name) {
 PyMethodDef methods[] = {
     {"next_output", next_output, METH_NOARGS, nullptr},
     {"read_output", read_output, METH_VARARGS, nullptr},
+    {"begin_holding_text", begin_holding_text, METH_NOARGS, nullptr},
+    {"end_holding_text", end_holding_text, METH_NOARGS, nullptr},
     {"output_workers", output_workers, METH_NOARGS, nullptr},
     {"close_output", close_output, METH_NOARGS, nullptr},
     {"name_thread", name_thread, METH_O, nullptr},

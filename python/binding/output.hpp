@@ -15,7 +15,9 @@ bool show_output_of(ModuleState& state, std::uint64_t worker);
 
 // Requires: the task is complete. Costs next to nothing if nothing was printed.
 inline bool show_output(ModuleState& state, const runtime::Task& task) {
-  return task.printed_by == 0 || show_output_of(state, task.printed_by);
+  if (state.runtime == nullptr) return true;  // a child of the user's fork()
+  const bool has_text = task.printed || state.runtime->output().is_text_held();
+  return !has_text || task.answered_by == 0 || show_output_of(state, task.answered_by);
 }
 
 bool add_output_methods(PyObject* module);

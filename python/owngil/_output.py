@@ -53,6 +53,7 @@ class _Worker:
         self.lock = threading.Lock()
         self.holder = 0  # thread that holds the lock
         self.unfinished = (bytearray(), bytearray())  # of stdout, of stderr: no line yet
+        self.holds_text = False  # from before it is read until all of it has been shown
         self.ended = [False, False, False]
         self.tail = bytearray()
         self.log: Any = None  # a LogReader, once there is something to be read
@@ -162,11 +163,17 @@ def _read(
         return
     try:
         worker.holder = me
+        if not worker.holds_text:
+            worker.holds_text = True
+            _core.begin_holding_text()
         for stream in streams:
             _read_stream(key, worker, stream, most or _MOST_READS[stream])
             if flush and stream != _LOG:
                 _show(worker, stream, all_of_it=True)
     finally:
+        if not any(worker.unfinished):
+            worker.holds_text = False
+            _core.end_holding_text()
         worker.holder = 0
         worker.lock.release()
     if all(worker.ended):
