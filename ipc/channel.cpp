@@ -89,6 +89,8 @@ CurrentView SupervisorEnd::current() const noexcept {
   view.chain.offset = current.chain_offset.load(std::memory_order_relaxed);
   view.chain.size = current.chain_size.load(std::memory_order_relaxed);
   view.begun_ns = current.begun_ns.load(std::memory_order_acquire);  // pairs with: begin_item
+  // relaxed: read for good once its writer is dead
+  view.blame = current.blame.load(std::memory_order_relaxed) != 0;
   return view;
 }
 

@@ -39,6 +39,7 @@ struct CurrentView {
   BlockRef chain;
   std::uint64_t begun_ns;
   WorkerState state;
+  bool blame;  // it was about to end its process, by its own account
 };
 
 // For how long it has run what it has begun; 0: nothing that can be told.

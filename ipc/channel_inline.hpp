@@ -141,6 +141,7 @@ inline void WorkerEnd::begin(std::uint64_t task, std::uint64_t now_ns) noexcept 
   current.chain_offset.store(0, std::memory_order_relaxed);
   current.chain_size.store(0, std::memory_order_relaxed);
   current.begun_ns.store(now_ns, std::memory_order_relaxed);
+  current.blame.store(0, std::memory_order_relaxed);
   current.task.store(task, std::memory_order_release);  // pairs with: SupervisorEnd::current
 }
 

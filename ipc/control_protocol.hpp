@@ -3,8 +3,7 @@
 //
 // Threads: plain values. Processes: each message is one datagram of a SEQPACKET socket pair, a
 //   ControlHeader followed by `text_size` bytes, with descriptors beside it (fd_passing.hpp).
-// Not: the channel. Once a worker has said `started`, it and the user's process never speak
-//   through a socket again.
+// Not: the channel. Once a worker has said `started`, its tasks and it never hear of sockets again.
 #pragma once
 
 #include <cstddef>
@@ -22,17 +21,19 @@ enum class Verb : std::uint32_t {
   reaped = 3,        // pid, status, peak memory; key if it was started by `spawn`
   spawned = 4,       // key, pid
   spawn_failed = 5,  // key, text: why
-  // the user's process to a template
-  fork = 6,  // key; descriptor: the new worker's socket
+  // the user's process to a template, or to a host of interpreters
+  fork = 6,  // key; descriptor: the socket of the new worker, or of a new host
   // a template to the user's process
   note = 7,  // text: a warning that the user should read
   // the user's process to a new worker, on the worker's socket, before there is a worker
   welcome = 8,  // key, status: WelcomeFlag, text: the pool's name; descriptors: WelcomeFd, then
                 // the pool's own
-  // a new worker to the user's process, on its socket, which ends with it: one of the two, or
-  // nothing at all
+  // a new worker to the user's process, on its socket: one of the two, or nothing at all
   started = 9,  // key, pid; descriptor: a pidfd of the worker
   failed = 10,  // key, text: why there is no worker
+  // a host to the user's process, on the socket of a worker that it had; of its last one the end
+  // of the process tells
+  ended = 11,  // status as of wait(2): its interpreter is gone, and no thread of it is left
 };
 
 struct ControlHeader {
@@ -58,7 +59,7 @@ enum SpawnFd : std::size_t { kSpawnCommand = 0, kSpawnStdout, kSpawnStderr, kSpa
 
 // The descriptors that a program started by `spawn` finds.
 enum StartFd : int {
-  kStartSocket = 3,  // a template's requests; a worker's own socket
+  kStartSocket = 3,  // a template's or a host's requests; a worker's own socket
   kStartConfig,      // memfd with the bytes for owngil._template
   kStartLifeline,    // reading end of the pipe whose only writing end is the user's process's
 };

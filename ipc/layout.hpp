@@ -174,6 +174,7 @@ struct alignas(kLineBytes) Current {
   std::atomic<std::uint64_t> begun_ns;  // CLOCK_MONOTONIC; of a timed chunk: of the item, 0: none
   std::atomic<std::uint32_t> state;     // WorkerState
   std::atomic<std::uint32_t> pid;
+  std::atomic<std::uint32_t> blame;  // 1: what runs here is about to end the whole process
 };
 
 // Writer: the worker, in the handler of a signal. What `number` counts is written last.
@@ -269,6 +270,7 @@ static_assert(offsetof(Current, task) == 0 && offsetof(Current, progress) == 8);
 static_assert(offsetof(Current, chain_offset) == 16 && offsetof(Current, chain_size) == 24);
 static_assert(offsetof(Current, begun_ns) == 32);
 static_assert(offsetof(Current, state) == 40 && offsetof(Current, pid) == 44);
+static_assert(offsetof(Current, blame) == 48);
 static_assert(offsetof(StackDump, task) == 0 && offsetof(StackDump, number) == 8);
 static_assert(offsetof(StackDump, signal) == 12 && offsetof(StackDump, size) == 16);
 

@@ -16,6 +16,13 @@
 
 namespace owngil::runtime {
 
+// Whether it was for the sake of another worker in the same process.
+enum class Collateral : std::uint8_t {
+  no,       // it was alone there, or it was itself to blame
+  yes,      // another one was
+  unknown,  // nobody can tell who, or it was nobody there
+};
+
 struct Failure {
   // of the worker
   std::uint64_t worker_key = 0;
@@ -26,6 +33,8 @@ struct Failure {
   bool protocol = false;      // it broke the protocol and was killed for that
   std::uint64_t peak_rss_bytes = 0;
   OomEvidence oom;
+  Collateral collateral = Collateral::no;
+  bool cost_others = false;  // it was killed with others that lived in its process
   std::string stack;  // its Python stacks, as faulthandler writes them, or any bytes; empty: none
   // of the task
   std::uint64_t task = 0;

@@ -19,9 +19,10 @@ class Launcher {
   // Never twice the same.
   virtual std::uint64_t next_key() = 0;
   // std::system_error: nothing was started. Else one of Supervisor::on_exited, on_failed follows.
-  virtual void launch(std::uint64_t key, const WorkerFds& fds) = 0;
+  // Workers that are reported to have the same process live and die together.
+  virtual void launch(std::uint64_t key, std::uint32_t rank, const WorkerFds& fds) = 0;
   virtual void kill(std::uint64_t key) noexcept = 0;
-  // Of a worker that runs; else nothing happens.
+  // To the process of a worker that runs; else nothing happens.
   virtual void signal(std::uint64_t key, int number) noexcept = 0;
   // Supervisor::on_timer is called on the control thread once this time has passed.
   virtual void call_after(std::uint64_t delay_ns) = 0;

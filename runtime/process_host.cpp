@@ -25,6 +25,13 @@ void ProcessHost::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, con
   state_->launch_by_spawn(spec, key, fds, welcome);
 }
 
+bool ProcessHost::launch_in_host(const LaunchSpec& spec, StartMethod method, std::uint64_t host,
+                                 std::uint64_t key, const WorkerFds& fds, const Welcome& welcome) {
+  return state_->launch_in_host(spec, method, host, key, fds, welcome);
+}
+
+void ProcessHost::retire_host(std::uint64_t host) { state_->retire_host(host); }
+
 void ProcessHost::kill(std::uint64_t key) { state_->kill(key); }
 
 void ProcessHost::signal(std::uint64_t key, int number) noexcept { state_->signal(key, number); }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The processes of one user's process: its guardian, its templates, its workers.
+// The processes of one user's process: its guardian, its templates, its workers and the hosts of
+// those that share one.
 //
 // Threads: launch_*, kill and close from any thread; the callbacks come on the control thread,
 //   without any lock held, so they may call launch_* and kill.
@@ -7,7 +8,8 @@
 // Not: a judge. It starts, tells and kills; whether a worker is replaced is the supervisor's word.
 // Invariants:
 //   P1  Each launch ends in exactly one of failed(key), or started(key) and later exited(key).
-//   P2  exited(key) comes after the kernel says that no thread of the worker is left.
+//   P2  exited(key) comes after the kernel says that no thread of the worker is left; of one that
+//       has ended in order while its host goes on, after the host says so.
 //   P3  No call waits for another process: requests are written ahead of who will read them.
 #pragma once
 
@@ -24,6 +26,8 @@
 #include <vector>
 
 namespace owngil::runtime {
+
+enum class StartMethod : std::uint8_t { fork_template, spawn };
 
 // What to start. Pools whose specs are equal share a template.
 struct LaunchSpec {
@@ -61,7 +65,8 @@ struct WorkerExit {
   int wait_status = 0;        // as of wait(2)
   bool status_known = false;  // false: the guardian died before it could tell
   std::uint64_t peak_rss_bytes = 0;
-  OomEvidence oom = {};  // was it for lack of memory?
+  OomEvidence oom = {};    // was it for lack of memory?
+  bool of_process = true;  // false: the worker has ended in order, its host goes on
 };
 
 class ProcessHost {
@@ -89,10 +94,20 @@ class ProcessHost {
   void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
                        const Welcome& welcome = {});
 
-  // SIGKILL, at once or as soon as it has started. A key that has exited is ignored.
+  // The same, for a worker that is to live in this host, with others. `host` is a key that names
+  // the host from its first worker on; it is started with that one, and ends with its last.
+  // False: it has ended, or is about to; nothing has happened, and no callback will come.
+  [[nodiscard]] bool launch_in_host(const LaunchSpec& spec, StartMethod method, std::uint64_t host,
+                                    std::uint64_t key, const WorkerFds& fds,
+                                    const Welcome& welcome = {});
+  // It will get no more workers.
+  void retire_host(std::uint64_t host);
+
+  // SIGKILL, at once or as soon as it has started; its host dies of it with all others who live
+  // there. A key that has exited is ignored.
   void kill(std::uint64_t key);
 
-  // A signal for a worker that has started; else nothing happens.
+  // A signal for the process of a worker that has started; else nothing happens.
   void signal(std::uint64_t key, int number) noexcept;
 
   // Ends guardian, templates and workers and everything that they started, and returns when

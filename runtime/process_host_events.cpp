@@ -84,7 +84,13 @@ void ProcessHost::State::watch_launch(std::uint64_t key) {
       if (launch == launches_.end()) return;
       switch (launch->second->phase) {
         case Phase::asked: read_report(key, events); break;
-        case Phase::running: on_pidfd(key, events); break;
+        case Phase::running:
+          if (launch->second->pidfd) {
+            read_end(key, events);
+          } else {
+            on_pidfd(key, events);
+          }
+          break;
         default: break;
       }
     });
@@ -133,19 +139,24 @@ void ProcessHost::State::on_reaped(const ipc::ControlHeader& header, Events& eve
     fail_lost_of(*one, events);
     return;
   }
-  auto key = header.key;  // of a spawned worker; one that was forked is known by its pid
-  if (const auto known = running_.find(header.pid); known != running_.end()) key = known->second;
-  const auto found = launches_.find(key);
-  if (found == launches_.end()) {
+  std::vector<std::uint64_t> keys;
+  const auto known = running_.equal_range(header.pid);
+  for (auto one = known.first; one != known.second; ++one) keys.push_back(one->second);
+  // A spawned worker that has not started has that of the request; one that was forked has none.
+  if (keys.empty() && launches_.contains(header.key)) keys.push_back(header.key);
+  const bool others_may_come = keys.empty() || launches_.at(keys.front())->host != 0;
+  if (others_may_come) {
     if (strays_.size() == kMaxStrays) strays_.pop_front();
     strays_.push_back({header.pid, exit});
-    return;
   }
-  found->second->exit = exit;
-  switch (found->second->phase) {
-    case Phase::dead: finish(key, events); break;
-    case Phase::lost: on_silence(key, events); break;
-    default: break;
+  for (const std::uint64_t key : keys) {
+    Launch& launch = *launches_.at(key);
+    launch.exit = exit;
+    switch (launch.phase) {
+      case Phase::dead: finish(key, events); break;
+      case Phase::lost: on_silence(key, events); break;
+      default: break;
+    }
   }
 }
 
@@ -174,6 +185,48 @@ void ProcessHost::State::read_template(std::uint64_t id, Events& events) {
       events.push_back({Event::What::note, 0, 0, {}, message.text});
     }
   }
+}
+
+// --- a host
+
+void ProcessHost::State::watch_host(std::uint64_t id) {
+  const auto found = hosts_.find(id);
+  if (found == hosts_.end() || !found->second) return;
+  found->second->watched.wait(control_, [this, id](boost::system::error_code error) {
+    if (error) return;
+    on_control([this, id](Events&) { read_host(id); });
+  });
+}
+
+// It has nothing to say; it only ends, and what it has not read comes to nothing.
+void ProcessHost::State::read_host(std::uint64_t id) {
+  const auto found = hosts_.find(id);
+  if (found == hosts_.end() || !found->second) return;
+  ipc::ControlMessage message;
+  if (ipc::receive_control(found->second->watched.fd(), message) == ipc::Receive::closed) {
+    retire(std::move(found->second));
+  } else {
+    watch_host(id);
+  }
+}
+
+// --- a worker of a host
+
+void ProcessHost::State::read_end(std::uint64_t key, Events& events) {
+  Launch& launch = *launches_.at(key);
+  ipc::ControlMessage message;
+  switch (ipc::receive_control(launch.watched->fd(), message)) {
+    case ipc::Receive::nothing: watch_launch(key); return;
+    case ipc::Receive::closed: break;
+    case ipc::Receive::got:
+      if (message.header.verb != ipc::Verb::ended) break;
+      launch.exit = WorkerExit{message.header.status, true, 0, {}, false};
+      finish(key, events);
+      return;
+  }
+  // Its process has ended, or a task has closed every descriptor there.
+  launch.watched = std::move(launch.pidfd);
+  watch_launch(key);
 }
 
 void ProcessHost::State::fail_lost_of(const Template& one, Events& events) {
@@ -212,16 +265,19 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
   launch.pid = pid;
   launch.phase = Phase::running;
   launch.sender.reset();
-  launch.watched = std::make_unique<Watched>(fds_, std::move(message.fds.front()));
+  (launch.host != 0 ? launch.pidfd : launch.watched) =
+      std::make_unique<Watched>(fds_, std::move(message.fds.front()));
   if (launch.kill_wanted) signal_by(launch, SIGKILL);
   const auto stray = std::find_if(strays_.begin(), strays_.end(),
                                   [pid](const Stray& one) { return one.pid == pid; });
   if (stray != strays_.end()) {
     // Its own only if it is dead already; else somebody's who had this pid before.
-    if (is_readable(launch.watched->fd())) launch.exit = stray->exit;
+    if (is_readable((launch.pidfd ? launch.pidfd : launch.watched)->fd())) {
+      launch.exit = stray->exit;
+    }
     strays_.erase(stray);
   }
-  running_[pid] = key;
+  running_.emplace(pid, key);
   events.push_back({Event::What::started, key, pid, {}, {}});
   boost::asio::post(control_,
                     [this, key] { on_control([this, key](Events&) { watch_started(key); }); });
@@ -241,7 +297,8 @@ void ProcessHost::State::on_lost(std::uint64_t key, Launch& launch, Events& even
   launch.sender.reset();
   launch.watched.reset();
   const Template* const one = find_template(launch.template_id);
-  if (launch.exit || (one != nullptr && !one->death.empty())) {
+  // Of a host's end nothing would be told to a worker that it had not yet.
+  if (launch.exit || launch.host != 0 || (one != nullptr && !one->death.empty())) {
     on_silence(key, events);
   } else {
     await_word(key, launch);
@@ -301,7 +358,12 @@ void ProcessHost::State::finish(std::uint64_t key, Events& events) {
   WorkerExit exit = launch.exit.value_or(WorkerExit{});
   exit.oom = oom_evidence(launch);
   events.push_back({Event::What::exited, key, launch.pid, exit, {}});
-  running_.erase(launch.pid);
+  const auto known = running_.equal_range(launch.pid);
+  for (auto one = known.first; one != known.second; ++one) {
+    if (one->second != key) continue;
+    running_.erase(one);
+    break;
+  }
   launches_.erase(found);
 }
 

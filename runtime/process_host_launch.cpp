@@ -52,21 +52,24 @@ void ProcessHost::State::launch_from_template(const LaunchSpec& spec, std::uint6
   require_open();
   ensure_basics();
   ipc::SocketPair sockets = ipc::create_socket_pair();
-  const int worker_socket[] = {sockets.theirs.get()};
   auto launch = prepare_launch(key, std::move(sockets.ours), fds, welcome);
+  after_send(send_fork(spec, key, sockets.theirs.get(), launch->template_id));
+  add_launch(key, std::move(launch));
+}
+
+// Asks the template of this spec, which is started if there is none.
+ControlSender::Sent ProcessHost::State::send_fork(const LaunchSpec& spec, std::uint64_t key,
+                                                  int socket, std::uint64_t& template_id) {
   for (int attempt = 0;; ++attempt) {
     Template& chosen = ensure_template(spec);
-    const auto sent =
-        chosen.peer->sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
+    const auto sent = chosen.peer->sender.send({.verb = ipc::Verb::fork, .key = key}, {&socket, 1});
     if (sent == ControlSender::Sent::peer_gone && attempt == 0) {
       drop_template(chosen);
       continue;
     }
-    launch->template_id = chosen.id;
-    after_send(sent);
-    break;
+    template_id = chosen.id;
+    return sent;
   }
-  add_launch(key, std::move(launch));
 }
 
 void ProcessHost::State::launch_by_spawn(const LaunchSpec& spec, std::uint64_t key,
@@ -78,6 +81,54 @@ void ProcessHost::State::launch_by_spawn(const LaunchSpec& spec, std::uint64_t k
   auto launch = prepare_launch(key, std::move(sockets.ours), fds, welcome);
   after_send(send_spawn(spec, key, sockets.theirs.get()));
   add_launch(key, std::move(launch));
+}
+
+// A request to a host that ends before it reads it closes the worker's socket by that.
+bool ProcessHost::State::launch_in_host(const LaunchSpec& spec, StartMethod method,
+                                        std::uint64_t host, std::uint64_t key, const WorkerFds& fds,
+                                        const Welcome& welcome) {
+  const std::lock_guard lock(mutex_);
+  require_open();
+  ensure_basics();
+  const auto found = hosts_.find(host);
+  if (found != hosts_.end() && !found->second) return false;
+  Peer& peer = found != hosts_.end() ? *found->second : start_host(spec, method, host);
+  ipc::SocketPair sockets = ipc::create_socket_pair();
+  const int worker_socket[] = {sockets.theirs.get()};
+  const auto sent = peer.sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
+  if (sent == ControlSender::Sent::peer_gone) {
+    retire(std::move(hosts_[host]));
+    return false;
+  }
+  after_send(sent);
+  auto launch = prepare_launch(key, std::move(sockets.ours), fds, welcome);
+  launch->host = host;
+  add_launch(key, std::move(launch));
+  return true;
+}
+
+ProcessHost::State::Peer& ProcessHost::State::start_host(const LaunchSpec& spec, StartMethod method,
+                                                         std::uint64_t id) {
+  ipc::SocketPair sockets = ipc::create_socket_pair();
+  auto peer = std::make_unique<Peer>(fds_, std::move(sockets.ours));
+  peer->id = id;
+  std::uint64_t template_id = 0;
+  after_send(method == StartMethod::fork_template
+                 ? send_fork(spec, id, sockets.theirs.get(), template_id)
+                 : send_spawn(spec, id, sockets.theirs.get()));
+  boost::asio::post(control_, [this, id] {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) watch_host(id);
+  });
+  return *(hosts_[id] = std::move(peer));
+}
+
+void ProcessHost::State::retire_host(std::uint64_t host) {
+  const std::lock_guard lock(mutex_);
+  const auto found = hosts_.find(host);
+  if (found == hosts_.end()) return;
+  retire(std::move(found->second));
+  hosts_.erase(found);
 }
 
 // The welcome waits in the worker's socket for a worker to read it.
@@ -268,7 +319,8 @@ ProcessHost::State::Template* ProcessHost::State::find_template(std::uint64_t id
 }
 
 void ProcessHost::State::signal_by(const Launch& launch, int number) {
-  static_cast<void>(::syscall(SYS_pidfd_send_signal, launch.watched->fd(), number, nullptr, 0));
+  const int pidfd = (launch.pidfd ? launch.pidfd : launch.watched)->fd();
+  static_cast<void>(::syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0));
 }
 
 void ProcessHost::State::kill(std::uint64_t key) {
@@ -316,6 +368,7 @@ void ProcessHost::State::close(int limit_ms) {
     reap_guardian();
     guardian_.reset();
     templates_.clear();
+    hosts_.clear();
     launches_.clear();
     running_.clear();
     retired_.clear();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What ProcessHost keeps: one guardian, some templates, and every launch until it has ended.
+// What ProcessHost keeps: one guardian, some templates and hosts, and every launch until it has
+// ended.
 //
 // Threads: everything under the mutex; descriptors are watched and given up on the control
 //   thread alone, so what was watched goes to `retired_` elsewhere. Callbacks are collected under
@@ -39,6 +40,9 @@ class ProcessHost::State {
                             const Welcome& welcome);
   void launch_by_spawn(const LaunchSpec& spec, std::uint64_t key, const WorkerFds& fds,
                        const Welcome& welcome);
+  bool launch_in_host(const LaunchSpec& spec, StartMethod method, std::uint64_t host,
+                      std::uint64_t key, const WorkerFds& fds, const Welcome& welcome);
+  void retire_host(std::uint64_t host);
   void kill(std::uint64_t key);
   void signal(std::uint64_t key, int number) noexcept;
   void close(int limit_ms);
@@ -72,7 +76,7 @@ class ProcessHost::State {
     std::optional<boost::asio::posix::stream_descriptor> descriptor_;
   };
 
-  // The guardian or a template: somebody to send orders to.
+  // The guardian, a template or a host: somebody to send orders to.
   struct Peer {
     Peer(OwnedFds& all, ipc::UniqueFd socket)
         : watched(all, std::move(socket)), sender(watched.fd()) {}
@@ -93,7 +97,7 @@ class ProcessHost::State {
   enum class Phase {
     asked,    // `watched` is the socket on which the worker is to say `started`
     lost,     // it will not; somebody may yet tell why
-    running,  // `watched` is its pidfd
+    running,  // `watched` is its pidfd; in a host first the socket, on which it is to say `ended`
     dead,     // its status is awaited
   };
 
@@ -102,7 +106,9 @@ class ProcessHost::State {
     std::uint64_t template_id = 0;  // 0: spawned
     pid_t pid = 0;
     bool kill_wanted = false;
+    std::uint64_t host = 0;  // 0: it is a process
     std::unique_ptr<Watched> watched;
+    std::unique_ptr<Watched> pidfd;       // while `watched` is the socket of one that runs
     std::optional<ControlSender> sender;  // of the welcome, until it has been sent
     std::optional<WorkerExit> exit;
     OomWatch::Group* memory = nullptr;  // once it has started
@@ -130,6 +136,9 @@ class ProcessHost::State {
   Peer& ensure_guardian(const LaunchSpec& spec);
   Template& ensure_template(const LaunchSpec& spec);
   Template& start_template(const LaunchSpec& spec);
+  ControlSender::Sent send_fork(const LaunchSpec& spec, std::uint64_t key, int socket,
+                                std::uint64_t& template_id);
+  Peer& start_host(const LaunchSpec& spec, StartMethod method, std::uint64_t id);
   void retire_oldest_templates();
   ControlSender::Sent send_spawn(const LaunchSpec& spec, std::uint64_t key, int socket);
   void reap_guardian() const;
@@ -155,6 +164,9 @@ class ProcessHost::State {
   void watch_started(std::uint64_t key);
   void read_guardian(Events& events);
   void read_template(std::uint64_t id, Events& events);
+  void watch_host(std::uint64_t id);
+  void read_host(std::uint64_t id);
+  void read_end(std::uint64_t key, Events& events);
   void read_report(std::uint64_t key, Events& events);
   void on_reaped(const ipc::ControlHeader& header, Events& events);
   void on_spawn_failed(const ipc::ControlMessage& message, Events& events);
@@ -186,7 +198,8 @@ class ProcessHost::State {
   std::unique_ptr<Peer> guardian_;
   std::list<Template> templates_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Launch>> launches_;
-  std::unordered_map<pid_t, std::uint64_t> running_;  // key of each worker that has started
+  std::unordered_map<std::uint64_t, std::unique_ptr<Peer>> hosts_;  // none: it takes nobody more
+  std::unordered_multimap<pid_t, std::uint64_t> running_;  // keys of the workers that have started
   OomWatch oom_watch_;
   std::deque<Stray> strays_;
   std::vector<std::unique_ptr<Peer>> retired_;  // awaiting the control thread

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "runtime/runtime.hpp"
 
+#include "runtime/host_plan.hpp"
+
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -24,11 +26,13 @@ namespace asio = boost::asio;
 // on the control thread holds the supervisor, and with it this, by retain().
 class Runtime::Pool final : public Launcher {
  public:
-  Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method)
+  Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method, std::uint32_t hosts)
       : runtime_(runtime),
         spec_(std::move(spec)),
         welcome_(std::move(welcome)),
         method_(method),
+        has_hosts_(hosts != 0),
+        plan_(hosts),
         bell_(runtime.control_),
         timer_(runtime.control_) {}
 
@@ -46,13 +50,13 @@ class Runtime::Pool final : public Launcher {
 
   std::uint64_t next_key() override { return ++runtime_.last_key_; }
 
-  void launch(std::uint64_t key, const WorkerFds& fds) override {
+  void launch(std::uint64_t key, std::uint32_t rank, const WorkerFds& fds) override {
     {
       const std::lock_guard lock(runtime_.mutex_);
       runtime_.workers_.emplace(key, supervisor_);
     }
     try {
-      launch_with_output(key, fds);
+      launch_with_output(key, rank, fds);
     } catch (...) {
       if (welcome_.forward_output) runtime_.output_.forget(key);
       const std::lock_guard lock(runtime_.mutex_);
@@ -80,6 +84,7 @@ class Runtime::Pool final : public Launcher {
   void ended() override {
     asio::post(runtime_.control_, [this] {
       ended_ = true;
+      for (const std::uint64_t host : plan_.hosts()) runtime_.host_.retire_host(host);
       timer_.cancel();
       bell_.close();
       {
@@ -93,7 +98,7 @@ class Runtime::Pool final : public Launcher {
 
  private:
   // The worker has the only writing ends, once it has its welcome.
-  void launch_with_output(std::uint64_t key, WorkerFds fds) {
+  void launch_with_output(std::uint64_t key, std::uint32_t rank, WorkerFds fds) {
     std::array<ipc::UniqueFd, OutputPipes::kStreams> output;
     if (welcome_.forward_output) {
       output = runtime_.output_.open(key);
@@ -101,10 +106,27 @@ class Runtime::Pool final : public Launcher {
       fds.err = output[OutputPipes::kErr].get();
       fds.log = output[OutputPipes::kLog].get();
     }
-    if (method_ == StartMethod::fork_template) {
+    if (has_hosts_) {
+      launch_in_host(key, rank, fds);
+    } else if (method_ == StartMethod::fork_template) {
       runtime_.host_.launch_from_template(spec_, key, fds, welcome_);
     } else {
       runtime_.host_.launch_by_spawn(spec_, key, fds, welcome_);
+    }
+  }
+
+  // The supervisor holds its mutex, so nobody else is here.
+  void launch_in_host(std::uint64_t key, std::uint32_t rank, const WorkerFds& fds) {
+    for (;;) {
+      std::uint64_t host = plan_.host_for(rank);
+      if (host == 0) {
+        host = next_key();
+        if (const std::uint64_t before = plan_.begin_host(rank, host)) {
+          runtime_.host_.retire_host(before);
+        }
+      }
+      plan_.use_place(rank);
+      if (runtime_.host_.launch_in_host(spec_, method_, host, key, fds, welcome_)) return;
     }
   }
 
@@ -122,7 +144,10 @@ class Runtime::Pool final : public Launcher {
   const LaunchSpec spec_;
   const Welcome welcome_;
   const StartMethod method_;
+  const bool has_hosts_;
   Supervisor* supervisor_ = nullptr;
+  // under the supervisor's mutex; read by ended() when nothing is launched any more
+  HostPlan plan_;
   // control thread only
   asio::posix::stream_descriptor bell_;
   asio::steady_timer timer_;
@@ -179,8 +204,8 @@ void Runtime::run_control_thread() {
 }
 
 Supervisor& Runtime::open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                               StartMethod method) {
-  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method);
+                               StartMethod method, std::uint32_t hosts) {
+  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method, hosts);
   Pool& launcher = *pool;
   auto supervisor = std::make_unique<Supervisor>(options, std::move(pool));
   launcher.attach(*supervisor);

@@ -26,8 +26,6 @@
 
 namespace owngil::runtime {
 
-enum class StartMethod : std::uint8_t { fork_template, spawn };
-
 class Runtime {
  public:
   Runtime();  // starts the control thread, with all signals blocked. Throws std::system_error.
@@ -37,8 +35,9 @@ class Runtime {
 
   // The caller owns one retain() of it. Nothing is started before Supervisor::start.
   // `welcome.fds` are the caller's, and stay open as long as workers may be started.
+  // `hosts`: how many processes the workers share; 0: each is one.
   Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                        StartMethod method);
+                        StartMethod method, std::uint32_t hosts = 0);
 
   // Those that have not ended, with one more retain() each.
   std::vector<Supervisor*> open_pools();

@@ -222,6 +222,11 @@ class Supervisor {
     std::uint64_t when_ns;
     std::uint32_t item;
   };
+  // What a worker has in the death of its process.
+  struct Share {
+    Collateral collateral;
+    bool had_neighbours;
+  };
   using Lock = std::unique_lock<std::mutex>;
 
   // submit side (supervisor_send.cpp)
@@ -322,7 +327,7 @@ class Supervisor {
   void withdraw(Task& task);
 
   // what had begun: its end, or another run (supervisor_retry.cpp)
-  bool may_run_again(const Task& task) const;
+  bool may_run_again(const Task& task, Collateral collateral = Collateral::no) const;
   std::uint32_t judge_of(const Task& task) const;
   void end_begun(Task& task, Failure failure, WorkerLink* until_gone);
   void tell_limit(const Task& task, Failure& failure) const;
@@ -355,7 +360,10 @@ class Supervisor {
 
   // life and death (supervisor_life.cpp)
   WorkerLink* find(std::uint64_t key);
-  void end_link(WorkerLink& link, Loss loss);
+  void end_link(WorkerLink& link, Loss loss, bool has_culprit);
+  std::vector<WorkerLink*> those_in(pid_t pid);
+  bool shares_process(const WorkerLink& link);
+  void end_exited(WorkerLink& link, const WorkerExit& exit, Share share, bool has_culprit);
   static bool is_task_to_blame(WorkerLink& link);
   void bury(WorkerLink& link, const Failure& failure);
   void break_pool(std::vector<std::byte> failure, std::string reason);

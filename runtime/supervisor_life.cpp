@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -114,7 +115,8 @@ void Supervisor::on_failed(std::uint64_t key, const std::string& reason) {
   const Lock lock(mutex_);
   WorkerLink* link = find(key);
   if (link != nullptr) {
-    end_link(*link, {failure_of(*link), false, reason});
+    const bool has_culprit = is_task_to_blame(*link);
+    end_link(*link, {failure_of(*link), false, reason}, has_culprit);
   } else if (!forget_leaver(key)) {
     return;
   }
@@ -131,10 +133,51 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     maybe_ended();
     return;
   }
-  collect_from(*link);
+  // Those who live in one process die together, and are reported one by one.
+  std::vector<WorkerLink*> dead{link};
+  if (exit.of_process) {
+    link->pid = pid;
+    dead = those_in(pid);
+  }
+  const auto is_culprit = [](WorkerLink* one) {
+    return one->killed_for_task || one->last_words().blame || one->broke_protocol;
+  };
+  for (WorkerLink* one : dead) collect_from(*one);
+  const bool is_known = std::any_of(dead.begin(), dead.end(), is_culprit);
+  const bool has_culprit = is_known || std::any_of(dead.begin(), dead.end(), [](WorkerLink* one) {
+                             return is_task_to_blame(*one);
+                           });
+  std::vector<Collateral> shares;
+  for (WorkerLink* one : dead) {
+    const bool is_own = dead.size() == 1 || is_culprit(one);
+    shares.push_back(is_own ? Collateral::no : is_known ? Collateral::yes : Collateral::unknown);
+  }
+  for (std::size_t i = 0; i != dead.size(); ++i) {
+    end_exited(*dead[i], exit, {shares[i], dead.size() > 1}, has_culprit);
+  }
+  settle();
+  maybe_ended();
+}
+
+std::vector<WorkerLink*> Supervisor::those_in(pid_t pid) {
+  std::vector<WorkerLink*> found;
+  for (const auto& link : links_) {
+    if (link && link->pid == pid) found.push_back(link.get());
+  }
+  return found;
+}
+
+bool Supervisor::shares_process(const WorkerLink& link) {
+  return link.pid != 0 && those_in(link.pid).size() > 1;
+}
+
+void Supervisor::end_exited(WorkerLink& gone, const WorkerExit& exit, Share share,
+                            bool has_culprit) {
+  WorkerLink* const link = &gone;
   const ipc::CurrentView current = link->last_words();
   Failure failure = failure_of(*link);
-  failure.pid = pid;
+  failure.collateral = share.collateral;
+  failure.cost_others = share.had_neighbours;
   failure.wait_status = exit.wait_status;
   failure.status_known = exit.status_known;
   failure.peak_rss_bytes = exit.peak_rss_bytes;
@@ -155,7 +198,8 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
         "build: restart the program");
   } else if (link->failure) {
     break_pool(std::move(*link->failure), "the initializer of a worker failed");
-  } else if (link->initializing && current.task == kInitializerTask) {
+  } else if (link->initializing && current.task == kInitializerTask &&
+             share.collateral == Collateral::no) {
     if (!is_broken()) {
       Failure death = failure;
       death.task = kInitializerTask;
@@ -164,23 +208,20 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     }
     break_pool({}, "a worker died in its initializer");
   }
-  end_link(*link, {failure, !ran_nothing(*link, current), {}});
-  settle();
-  maybe_ended();
+  end_link(*link, {failure, !ran_nothing(*link, current), {}}, has_culprit);
 }
 
 // Ends the link of a worker that is gone, and says whether that is a loss: it was not if the
-// worker was to leave, or if a task was to blame.
-void Supervisor::end_link(WorkerLink& link, Loss loss) {
+// worker was to leave, or if a task was to blame, be it one of another in the same process.
+void Supervisor::end_link(WorkerLink& link, Loss loss, bool has_culprit) {
   const Rank rank = link.rank;
   const bool was_told = link.dismissal != Dismissal::none || link.state == LinkState::leaving;
   const bool is_recycled = link.is_recycled();
   const bool has_answered = link.ended_ns != 0;
   if (loss.came_up) intensity_.came_up(link.launched_ns);
-  const bool by_its_task = is_task_to_blame(link);
   bury(link, loss.failure);
   vacate(rank, true);
-  if (by_its_task) {
+  if (has_culprit) {
     ++restarts_;
     seats_[rank].fruitless = 0;
   } else if (is_recycled) {

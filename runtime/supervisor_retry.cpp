@@ -23,13 +23,15 @@ std::uint64_t backoff_ns(const Policy& policy, std::size_t retries_before) {
 
 }  // namespace
 
-bool Supervisor::may_run_again(const Task& task) const {
+// A run that ended for another's sake does not count: the other one's runs are limited.
+bool Supervisor::may_run_again(const Task& task, Collateral collateral) const {
   const Policy* const policy = policy_of(task);
   if (policy == nullptr || is_broken() || ending_) return false;
   if (task.kind == ipc::TaskKind::chunk && static_cast<const Segment&>(task).job->expired) {
     return false;
   }
-  return (task.terms != nullptr ? task.terms->attempts.size() : 0) < policy->retries;
+  const bool counts = collateral != Collateral::yes;
+  return (counts && task.terms != nullptr ? task.terms->attempts.size() : 0) < policy->retries;
 }
 
 // The blob with which its worker tells whether an exception is worth another run; 0: none is.
@@ -55,7 +57,7 @@ void Supervisor::end_begun(Task& task, Failure failure, WorkerLink* until_gone) 
   if (ending == Ending::timed_out) tell_limit(task, failure);
   const bool wanted = ending == Ending::died ? policy != nullptr && policy->retry_died
                                              : policy->retry_timed_out && !failure.of_deadline;
-  if (wanted && may_run_again(task)) {
+  if (wanted && may_run_again(task, failure.collateral)) {
     name(task, failure);
     rest(task, {.ending = ending, .failure = std::move(failure)}, until_gone);
     return;
@@ -97,7 +99,8 @@ void Supervisor::rest(Task& task, Attempt attempt, WorkerLink* until_gone) {
   Terms& terms = terms_of(task);
   const std::uint64_t backoff = backoff_ns(*policy_of(task), terms.attempts.size());
   terms.not_before_ns = backoff == 0 ? 0 : ipc::now_ns() + backoff;
-  terms.attempts.push_back(std::move(attempt));
+  const bool counts = !attempt.failure || attempt.failure->collateral != Collateral::yes;
+  if (counts) terms.attempts.push_back(std::move(attempt));
   terms.verdict = Ending::none;
   task.id = ++last_id_;  // what was ordered for the run before does not hold for this one
   task.stage.store(Stage::resting, std::memory_order_relaxed);

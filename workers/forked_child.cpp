@@ -14,7 +14,8 @@ std::atomic<bool> is_child{false};
 
 void watch_forks() noexcept {
   // relaxed, both: whoever reads it is, or descends from, the one thread of the child
-  ::pthread_atfork(nullptr, nullptr, [] { is_child.store(true, std::memory_order_relaxed); });
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork(nullptr, nullptr, [] { is_child.store(true, std::memory_order_relaxed); });
 }
 
 bool is_forked_child() noexcept { return is_child.load(std::memory_order_relaxed); }

@@ -9,7 +9,7 @@
 
 namespace owngil::workers {
 
-// From now on, in this process and those that are forked from it. Call it once, in the worker.
+// From now on, in this process and those that are forked from it. Not before there is a worker.
 void watch_forks() noexcept;
 
 [[nodiscard]] bool is_forked_child() noexcept;

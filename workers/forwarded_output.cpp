@@ -43,8 +43,8 @@ PyType_Spec spec = {"owngil._core.ForwardedWriter", 0, 0, Py_TPFLAGS_DEFAULT | P
 
 // All that is pending goes through the buffer, so that nothing is held back unnoticed; a line's
 // end flushes that.
-Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* encoding,
-                const char* errors, PyObject*& buffer) noexcept {
+Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* name,
+                const char* encoding, const char* errors, PyObject*& buffer) noexcept {
   const Ref raw = Ref::steal(
       PyObject_CallMethod(io.get(), "FileIO", "isO", fd, "w", Py_False));  // closefd: as Python's
   Ref made = Ref::steal(raw ? PyObject_CallOneArg(buffer_type.get(), raw.get()) : nullptr);
@@ -52,8 +52,8 @@ Ref make_stream(const Ref& io, const Ref& buffer_type, int fd, const char* encod
   if (!made || !type) return {};
   Ref stream = Ref::steal(PyObject_CallFunction(type.get(), "OsssOO", made.get(), encoding, errors,
                                                 "\n", Py_True, Py_True));
-  const Ref name = Ref::steal(PyUnicode_FromString(fd == STDOUT_FILENO ? "<stdout>" : "<stderr>"));
-  if (!stream || !name || PyObject_SetAttrString(raw.get(), "name", name.get()) != 0) return {};
+  const Ref shown = Ref::steal(PyUnicode_FromString(name));
+  if (!stream || !shown || PyObject_SetAttrString(raw.get(), "name", shown.get()) != 0) return {};
   const Ref mode = Ref::steal(PyUnicode_FromString("w"));
   if (!mode || PyObject_SetAttrString(stream.get(), "mode", mode.get()) != 0) return {};
   Py_XSETREF(buffer, made.release());
@@ -70,7 +70,7 @@ bool holds_text(int pipe) noexcept {
 bool ForwardedOutput::c_holds_back() noexcept { return __fpending(stdout) != 0; }
 
 bool ForwardedOutput::is_in_pipes() const noexcept {
-  return holds_text(STDOUT_FILENO) || holds_text(STDERR_FILENO);
+  return holds_text(fds[0]) || holds_text(fds[1]);
 }
 
 void ForwardedOutput::flush_all() noexcept {
@@ -82,8 +82,8 @@ void ForwardedOutput::flush_all() noexcept {
   if (c_holds_back()) static_cast<void>(std::fflush(stdout));
 }
 
-PyObject* make_output_streams(PyObject* module, const char* encoding,
-                              const char* const errors[2]) noexcept {
+PyObject* make_output_streams(PyObject* module, const char* encoding, const char* const errors[2],
+                              const int fds[2]) noexcept {
   ForwardedOutput& output = interpreter_state(module).output;
   const Ref io = Ref::steal(PyImport_ImportModule("_io"));
   const Ref base = Ref::steal(io ? PyObject_GetAttrString(io.get(), "BufferedWriter") : nullptr);
@@ -91,9 +91,11 @@ PyObject* make_output_streams(PyObject* module, const char* encoding,
   Py_XSETREF(output.write, PyObject_GetAttrString(base.get(), "write"));
   const Ref type = Ref::steal(PyType_FromModuleAndSpec(module, &spec, base.get()));
   if (output.write == nullptr || !type) return nullptr;
-  const Ref out = make_stream(io, type, STDOUT_FILENO, encoding, errors[0], output.streams[0]);
-  const Ref err =
-      out ? make_stream(io, type, STDERR_FILENO, encoding, errors[1], output.streams[1]) : Ref();
+  output.fds[0] = fds[0];
+  output.fds[1] = fds[1];
+  const Ref out = make_stream(io, type, fds[0], "<stdout>", encoding, errors[0], output.streams[0]);
+  if (!out) return nullptr;
+  const Ref err = make_stream(io, type, fds[1], "<stderr>", encoding, errors[1], output.streams[1]);
   if (!err) return nullptr;
   return PyTuple_Pack(2, out.get(), err.get());
 }

@@ -16,6 +16,7 @@ namespace owngil::workers {
 
 struct ForwardedOutput {
   PyObject* streams[2];  // the buffers below sys.stdout and sys.stderr
+  int fds[2];            // the pipes that they write to
   PyObject* write;       // io.BufferedWriter.write
   bool is_on;
   bool written;  // since the last flush
@@ -43,10 +44,10 @@ struct ForwardedOutput {
   void flush_all() noexcept;
 };
 
-// New streams for the descriptors 1 and 2, as a pair of io.TextIOWrapper; null: an exception is set.
+// New streams for these descriptors, as a pair of io.TextIOWrapper; null: an exception is set.
 // They send whole lines at once, and the rest with the task's reply.
-// Requires: 1 and 2 are pipes, be it others than they will be.
+// Requires: they are pipes, be it others than they will be.
 [[nodiscard]] PyObject* make_output_streams(PyObject* module, const char* encoding,
-                                            const char* const errors[2]) noexcept;
+                                            const char* const errors[2], const int fds[2]) noexcept;
 
 }  // namespace owngil::workers

@@ -2,10 +2,14 @@
 // Stops a task that runs, once the user's process has ordered it: by an exception, the way Ctrl-C
 // stops a program.
 //
-// The order stands in the channel; a signal makes the interpreter look at it. Its handler raises
+// The order stands in the channel; a signal makes the interpreter look at it. That raises
 // owngil.TaskCancelled in the task, and again at each further signal if the task has swallowed it.
-// Threads: the worker's own, with the GIL; is_cancelled() any. Python runs the handlers of signals
-//   between two instructions of its main thread, or when what blocks there was interrupted.
+// A worker that is its process gets the signal itself: Python runs the handlers of signals between
+// two instructions of its main thread, or when what blocks there was interrupted. Other interpreters
+// get none: their host takes it, and leaves each of them a call that it makes between two
+// instructions.
+// Threads: the worker's own, with the GIL; is_cancelled() any; call_those_told_to_stop() any that
+//   has no GIL.
 // Lifetime: the worker's; borrows the channel.
 // Not: patient. Who never lets the exception through is killed by the supervisor.
 // Invariants:
@@ -45,9 +49,21 @@ class Interruption {
     return task != kNone && channel_.is_stop_ordered(task);
   }
 
-  // What the handler of the signal does; `frame` is what it has interrupted, or None.
+  // What the signal makes the interpreter do; `frame` is what it has interrupted, or None.
   // False: the exception is set.
   [[nodiscard]] bool on_signal(PyObject* frame) noexcept;
+
+  // For as long as it lives, call_those_told_to_stop() reaches the worker whose own thread makes it.
+  class Reachable {
+   public:
+    explicit Reachable(Interruption& interruption);
+    Reachable(const Reachable&) = delete;
+    Reachable& operator=(const Reachable&) = delete;
+    ~Reachable();
+  };
+
+  // In a host: has on_signal() called in every worker of this process whose task is to stop.
+  static void call_those_told_to_stop() noexcept;
 
  private:
   static constexpr std::uint64_t kNone = 0;  // no task has this id

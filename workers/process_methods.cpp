@@ -4,6 +4,7 @@
 #include "ipc/control_protocol.hpp"
 #include "ipc/interrupt_signal.hpp"
 #include "workers/forwarded_output.hpp"
+#include "workers/interpreter_host.hpp"
 #include "workers/interpreter_state.hpp"
 #include "workers/interruption.hpp"
 #include "workers/page_sharing.hpp"
@@ -54,7 +55,8 @@ void close_on_exec(int fd) {
   }
 }
 
-// (memory, rank, pool's name, pool's descriptors, where records of `logging` go)
+// (memory, rank, pool's name, pool's descriptors, where records of `logging` go, where stdout and
+// stderr go)
 PyObject* as_tuple(const Enlisted& worker) {
   const Ref fds = Ref::steal(PyList_New(0));
   if (!fds) return nullptr;
@@ -63,10 +65,10 @@ PyObject* as_tuple(const Enlisted& worker) {
     if (!number || PyList_Append(fds.get(), number.get()) != 0) return nullptr;
   }
   const WorkerMemory& memory = worker.memory;
-  return Py_BuildValue("((iiiiii)Is#Oi)", memory.channel, memory.results, memory.arguments,
+  return Py_BuildValue("((iiiiii)Is#Oiii)", memory.channel, memory.results, memory.arguments,
                        memory.board, memory.caller_bell, memory.control_bell, worker.rank,
                        worker.pool_name.data(), static_cast<Py_ssize_t>(worker.pool_name.size()),
-                       fds.get(), worker.log);
+                       fds.get(), worker.log, worker.out, worker.err);
 }
 
 PyObject* read_config(PyObject*, PyObject*) noexcept {
@@ -112,12 +114,60 @@ PyObject* begin_worker(PyObject*, PyObject*) noexcept {
   });
 }
 
-// await_fork(lifeline, timeout_ms, spawn_argv) -> worker | False (timeout) | None (closed)
+// What a program that was started to be a host begins with; returns where it is asked for workers.
+PyObject* begin_host(PyObject*, PyObject*) noexcept {
+  return guarded([] {
+    const ipc::UniqueFd config(ipc::kStartConfig);
+    const ipc::UniqueFd lifeline(ipc::kStartLifeline);
+    close_on_exec(ipc::kStartSocket);
+    ::prctl(PR_SET_NAME, "owngil-host");
+    prepare_stack_dumps();
+    arm_lifelines(ipc::kStartLifeline);
+    return PyLong_FromLong(ipc::kStartSocket);
+  });
+}
+
+// serve_interpreters(socket, entry) -> exit code
+PyObject* serve_interpreters_method(PyObject*, PyObject* arguments) noexcept {
+  int socket = -1;
+  const char* entry = nullptr;
+  if (!PyArg_ParseTuple(arguments, "is", &socket, &entry)) return nullptr;
+  return guarded([&]() -> PyObject* {
+    const int code = serve_interpreters(socket, entry);
+    return code < 0 ? nullptr : PyLong_FromLong(code);
+  });
+}
+
+// begin_interpreter(socket) -> worker: in the new interpreter
+PyObject* begin_interpreter(PyObject*, PyObject* number) noexcept {
+  const int socket = static_cast<int>(PyLong_AsLong(number));
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  return guarded([&]() -> PyObject* {
+    try {
+      return as_tuple(enlist(socket, OutputOf::worker));
+    } catch (const std::exception& error) {
+      report_failure(socket, error.what());
+      throw;
+    }
+  });
+}
+
+// exit_process(status): os._exit, for interpreters that share their process: says whose task it is.
+PyObject* exit_process(PyObject*, PyObject* status) noexcept {
+  const long code = PyLong_AsLong(status);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  take_blame();
+  ::_exit(static_cast<int>(code));
+}
+
+// await_fork(lifeline, timeout_ms, spawn_argv, hosts)
+//   -> worker | socket of a host | False (timeout) | None (closed)
 PyObject* await_fork_method(PyObject*, PyObject* arguments) noexcept {
   int lifeline = -1;
   int timeout_ms = -1;
   PyObject* argv = nullptr;
-  if (!PyArg_ParseTuple(arguments, "iiO!", &lifeline, &timeout_ms, &PyList_Type, &argv)) {
+  int hosts = 0;
+  if (!PyArg_ParseTuple(arguments, "iiO!p", &lifeline, &timeout_ms, &PyList_Type, &argv, &hosts)) {
     return nullptr;
   }
   return guarded([&]() -> PyObject* {
@@ -127,9 +177,11 @@ PyObject* await_fork_method(PyObject*, PyObject* arguments) noexcept {
       if (one == nullptr) return nullptr;
       spawn_argv.emplace_back(one);
     }
-    std::optional<Enlisted> worker;
-    switch (await_fork(lifeline, spawn_argv, timeout_ms, worker)) {
-      case Awaited::worker: return as_tuple(*worker);
+    const Offspring offspring = hosts != 0 ? Offspring::host : Offspring::worker;
+    Forked forked;
+    switch (await_fork(lifeline, offspring, spawn_argv, timeout_ms, forked)) {
+      case Awaited::fork:
+        return forked.worker ? as_tuple(*forked.worker) : PyLong_FromLong(forked.host_socket);
       case Awaited::timeout: Py_RETURN_FALSE;
       case Awaited::closed: Py_RETURN_NONE;
       case Awaited::exception: break;
@@ -189,12 +241,16 @@ PyObject* task_is_cancelled(PyObject* module, PyObject*) noexcept {
   return PyBool_FromLong(interruption != nullptr && interruption->is_cancelled());
 }
 
-// make_output_streams(encoding, errors of stdout, of stderr) -> (stdout, stderr)
+// make_output_streams(encoding, errors of stdout, of stderr, descriptor of stdout, of stderr)
+//   -> (stdout, stderr)
 PyObject* make_output_streams_method(PyObject* module, PyObject* arguments) noexcept {
   const char* encoding = nullptr;
   const char* errors[2] = {};
-  if (!PyArg_ParseTuple(arguments, "sss", &encoding, &errors[0], &errors[1])) return nullptr;
-  return make_output_streams(module, encoding, errors);
+  int fds[2] = {};
+  if (!PyArg_ParseTuple(arguments, "sssii", &encoding, &errors[0], &errors[1], &fds[0], &fds[1])) {
+    return nullptr;
+  }
+  return make_output_streams(module, encoding, errors, fds);
 }
 
 // From now on replies tell what was printed.
@@ -220,6 +276,10 @@ PyMethodDef methods[] = {
     {"read_config", read_config, METH_NOARGS, nullptr},
     {"begin_template", begin_template, METH_NOARGS, nullptr},
     {"begin_worker", begin_worker, METH_NOARGS, nullptr},
+    {"begin_host", begin_host, METH_NOARGS, nullptr},
+    {"serve_interpreters", serve_interpreters_method, METH_VARARGS, nullptr},
+    {"begin_interpreter", begin_interpreter, METH_O, nullptr},
+    {"exit_process", exit_process, METH_O, nullptr},
     {"await_fork", await_fork_method, METH_VARARGS, nullptr},
     {"send_note", send_note_method, METH_O, nullptr},
     {"let_go_of_output", let_go_of_output, METH_NOARGS, nullptr},

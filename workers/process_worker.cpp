@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -81,14 +82,14 @@ void arm_lifelines(int lifeline) {
   static_cast<void>(arm_lifeline(lifeline, LifelineOf::group).release());
 }
 
-Enlisted enlist(int socket) {
+Enlisted enlist(int socket, OutputOf output) {
   ipc::ControlMessage welcome = receive_welcome(socket);
   if ((welcome.header.status & ipc::kKillOrphans) != 0) {
     static_cast<void>(ipc::put_mark(ipc::WorkerMark::of(welcome.header.key, ::getpid())));
   }
   auto& fds = welcome.fds;
-  if (::dup2(fds[ipc::kWelcomeStdout].get(), STDOUT_FILENO) < 0 ||
-      ::dup2(fds[ipc::kWelcomeStderr].get(), STDERR_FILENO) < 0) {
+  if (output == OutputOf::process && (::dup2(fds[ipc::kWelcomeStdout].get(), STDOUT_FILENO) < 0 ||
+                                      ::dup2(fds[ipc::kWelcomeStderr].get(), STDERR_FILENO) < 0)) {
     fail("dup2 of the output");
   }
   Enlisted enlisted{{fds[ipc::kWelcomeChannel].get(), fds[ipc::kWelcomeResults].get(),
@@ -97,13 +98,24 @@ Enlisted enlist(int socket) {
                     rank_of(fds[ipc::kWelcomeChannel].get()),
                     std::move(welcome.text),
                     {},
-                    -1};
+                    -1,
+                    STDOUT_FILENO,
+                    STDERR_FILENO};
   if ((welcome.header.status & ipc::kOutputForwarded) != 0) {
     enlisted.log = fds[ipc::kWelcomeLog].get();
     // As on a terminal; the C library would keep back what code in C prints until the end.
     static_cast<void>(::setvbuf(stdout, nullptr, _IOLBF, 0));
   } else {
     fds[ipc::kWelcomeLog].reset();
+  }
+  if (output == OutputOf::worker) {
+    static std::once_flag first;
+    std::call_once(first, [&fds] {
+      static_cast<void>(::dup2(fds[ipc::kWelcomeStdout].get(), STDOUT_FILENO));
+      static_cast<void>(::dup2(fds[ipc::kWelcomeStderr].get(), STDERR_FILENO));
+    });
+    enlisted.out = fds[ipc::kWelcomeStdout].get();
+    enlisted.err = fds[ipc::kWelcomeStderr].get();
   }
   for (std::size_t i = ipc::kWelcomeFirstOwn; i < fds.size(); ++i) {
     enlisted.pool_fds.push_back(fds[i].get());
@@ -116,7 +128,8 @@ Enlisted enlist(int socket) {
   const int error = ipc::send_control(socket, started, {}, {&pidfd, 1});
   if (error != 0) throw std::system_error(error, std::system_category(), "sendmsg");
   ::prctl(PR_SET_NAME, "owngil-worker");
-  for (std::size_t i = ipc::kWelcomeChannel; i < fds.size(); ++i) {
+  const std::size_t first = output == OutputOf::worker ? ipc::kWelcomeStdout : ipc::kWelcomeChannel;
+  for (std::size_t i = first; i < fds.size(); ++i) {
     static_cast<void>(fds[i].release());  // they are in `enlisted`
   }
   return enlisted;

@@ -95,6 +95,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
   watch_forks();
   Executor executor(std::move(*module), end, state);
   state.interruption = &executor.interruption();
+  const Interruption::Reachable reachable(executor.interruption());
   WorkerLoop loop(end, arguments, results, executor, MemoryLimit(channel.header.memory_limit));
   const LoopEnd ended = loop.run(pid);
   state.interruption = nullptr;

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <iterator>
 
 namespace owngil::workers {
@@ -30,43 +32,99 @@ constexpr int kNone = -1;
 struct {
   // set once, by prepare_stack_dumps
   void (*write_stacks)(int) = nullptr;  // faulthandler's handler of our signal
-  int fd = -1;                          // that it writes to
+  int fd = -1;                          // that it writes to: a copy of the worker's, or /dev/null
   struct sigaction previous[std::size(kFatalSignals)] = {};
-  // set by arm
-  ipc::Channel* channel = nullptr;
-  dev_t device = 0;
-  ino_t inode = 0;
-  std::atomic<pid_t> pid{0};  // of the worker; 0: not armed
   // of the handlers
   std::atomic<int> in_progress{kNone};  // the dump that is being made
+  dev_t device = 0;                     // of what `fd` is
+  ino_t inode = 0;
 } dumper;
 
-void on_asked(int);
+constexpr std::size_t kMostArmed = 64;
+
+}  // namespace
+
+struct ArmedStackDump::Worker {
+  // written by arm before `pid`, so read by handlers behind it
+  PyInterpreterState* interpreter = nullptr;
+  pid_t thread = 0;
+  ipc::Channel* channel = nullptr;
+  int fd = -1;  // of the channel
+  dev_t device = 0;
+  ino_t inode = 0;
+  std::atomic<pid_t> pid{0};  // of the process; 0: not armed
+  // of arm
+  std::atomic<bool> taken{false};
+};
+
+struct Workers {
+  static inline ArmedStackDump::Worker all[kMostArmed];
+
+  // Only what may be called in a signal's handler.
+
+  // In a process that a task has forked, the channel is not even mapped.
+  static bool is_armed(const ArmedStackDump::Worker& worker, pid_t self) {
+    return worker.pid.load(std::memory_order_acquire) == self;  // pairs with: arm
+  }
+
+  // The one whose interpreter this thread is in. A thread that Python does not know is of the only
+  // one there is.
+  static ArmedStackDump::Worker* of_this_thread() {
+    PyThreadState* const state = PyGILState_GetThisThreadState();
+    PyInterpreterState* const interpreter =
+        state != nullptr ? PyThreadState_GetInterpreter(state) : nullptr;
+    const pid_t self = ::getpid();
+    ArmedStackDump::Worker* only = nullptr;
+    std::size_t armed = 0;
+    for (ArmedStackDump::Worker& worker : all) {
+      if (!is_armed(worker, self)) continue;
+      if (worker.interpreter == interpreter) return &worker;
+      only = &worker;
+      ++armed;
+    }
+    return interpreter == nullptr && armed == 1 ? only : nullptr;
+  }
+};
+
+namespace {
+
+using Worker = ArmedStackDump::Worker;
+
+void on_asked(int, siginfo_t*, void*);
 
 // Only what may be called in a signal's handler: from here to on_asked.
 
-bool may_write() {
-  // In a process that a task has forked, the channel is not even mapped.
-  if (dumper.pid.load(std::memory_order_acquire) != ::getpid()) return false;  // pairs with: arm
-  // The task may have closed all descriptors, and opened a file of its own since.
+bool is_file(int fd, dev_t device, ino_t inode) {
   struct stat status;
-  if (::fstat(dumper.fd, &status) != 0 || status.st_dev != dumper.device ||
-      status.st_ino != dumper.inode) {
+  return ::fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
+bool may_write(const Worker& worker) {
+  // The task may have closed all descriptors, and opened files of its own since.
+  if (!is_file(worker.fd, worker.device, worker.inode) ||
+      !is_file(dumper.fd, dumper.device, dumper.inode)) {
     return false;
   }
   // faulthandler has been shut down if it has taken its handler back: by the end of the
   // interpreter, or by a fatal error of Python's own, which has written to stderr.
   struct sigaction now;
-  return ::sigaction(ipc::stack_signal(), nullptr, &now) == 0 && now.sa_handler == on_asked;
+  return ::sigaction(ipc::stack_signal(), nullptr, &now) == 0 && now.sa_sigaction == on_asked;
 }
 
-void finish(int reason) {
+bool turn_to(const Worker& worker) {
+  if (::dup3(worker.fd, dumper.fd, O_CLOEXEC) < 0) return false;
+  dumper.device = worker.device;
+  dumper.inode = worker.inode;
+  return ::lseek(dumper.fd, static_cast<off_t>(ipc::kStackTextOffset), SEEK_SET) >= 0;
+}
+
+void finish(const Worker& worker, int reason) {
   const off_t end = ::lseek(dumper.fd, 0, SEEK_CUR);
   const auto begin = static_cast<off_t>(ipc::kStackTextOffset);
   const off_t size = std::clamp<off_t>(end - begin, 0, static_cast<off_t>(ipc::kStackTextBytes));
-  ipc::StackDump& dump = dumper.channel->dump;
+  ipc::StackDump& dump = worker.channel->dump;
   // relaxed, all but the last: it orders them
-  const std::uint64_t task = dumper.channel->current.task.load(std::memory_order_relaxed);
+  const std::uint64_t task = worker.channel->current.task.load(std::memory_order_relaxed);
   dump.task.store(task, std::memory_order_relaxed);
   dump.signal.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
   dump.size.store(static_cast<std::uint32_t>(size), std::memory_order_relaxed);
@@ -74,21 +132,37 @@ void finish(int reason) {
   dump.number.store(number, std::memory_order_release);  // pairs with: SupervisorEnd::stack_dump
 }
 
+// Others of this process may be asked at the same time, and there is one writer for all.
+bool begin_asked() {
+  constexpr timespec kPause{0, 100'000};
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    int before = kNone;
+    if (dumper.in_progress.compare_exchange_strong(before, kAsked, std::memory_order_relaxed)) {
+      return true;
+    }
+    ::nanosleep(&kPause, nullptr);
+  }
+  return false;
+}
+
 // Returns what the dump was made for, or would have been.
-int dump(int reason) {
-  if (!may_write()) return reason;
+int dump(const Worker& worker, int reason) {
+  if (!may_write(worker)) return reason;
   int before = kNone;
-  if (!dumper.in_progress.compare_exchange_strong(before, reason, std::memory_order_relaxed)) {
+  if (reason == kAsked) {
+    if (!begin_asked()) return reason;
+  } else if (!dumper.in_progress.compare_exchange_strong(before, reason,
+                                                         std::memory_order_relaxed)) {
     // Memory is in such a state that writing it down has failed, or another thread fails, too.
     // What has been written so far is all that there will be.
-    if (reason == kAsked) return reason;
     const int first = before == kAsked ? reason : before;
-    finish(first);
+    if (is_file(dumper.fd, worker.device, worker.inode)) finish(worker, first);
     return first;
   }
-  if (::lseek(dumper.fd, static_cast<off_t>(ipc::kStackTextOffset), SEEK_SET) >= 0) {
+  if (turn_to(worker)) {
     dumper.write_stacks(ipc::stack_signal());
-    finish(reason);
+    finish(worker, reason);
   }
   dumper.in_progress.store(kNone, std::memory_order_relaxed);
   return reason;
@@ -102,7 +176,11 @@ void restore_previous(int number) {
 
 void on_fatal(int number, siginfo_t* info, void*) {
   const int saved_errno = errno;
-  const int first = dump(number);
+  int first = number;
+  if (const Worker* const worker = Workers::of_this_thread()) {
+    take_blame();
+    first = dump(*worker, number);
+  }
   restore_previous(number);
   restore_previous(first);
   errno = saved_errno;
@@ -112,9 +190,22 @@ void on_fatal(int number, siginfo_t* info, void*) {
   ::raise(first);
 }
 
-void on_asked(int) {
+// The process was asked: whichever thread the kernel has chosen passes it on, unless it is one that
+// can answer for itself.
+void on_asked(int number, siginfo_t* info, void*) {
   const int saved_errno = errno;
-  static_cast<void>(dump(kAsked));
+  if (const Worker* const worker = Workers::of_this_thread()) {
+    static_cast<void>(dump(*worker, kAsked));
+  }
+  if (info->si_code != SI_TKILL) {
+    const pid_t self = ::getpid();
+    const auto thread = static_cast<pid_t>(::syscall(SYS_gettid));
+    for (const Worker& worker : Workers::all) {
+      if (!Workers::is_armed(worker, self) || worker.thread == thread) continue;
+      if (&worker == Workers::of_this_thread()) continue;  // it has just written
+      ::syscall(SYS_tgkill, self, worker.thread, number);
+    }
+  }
   errno = saved_errno;
 }
 
@@ -141,11 +232,18 @@ void prepare_stack_dumps() noexcept {
     ::close(fd);
     return;
   }
+  struct stat status;
+  if (::fstat(fd, &status) != 0) {
+    ::close(fd);
+    return;
+  }
+  dumper.device = status.st_dev;
+  dumper.inode = status.st_ino;
   dumper.write_stacks = theirs.sa_handler;
   dumper.fd = fd;
   struct sigaction asked{};
-  asked.sa_handler = on_asked;
-  asked.sa_flags = SA_RESTART | SA_ONSTACK;
+  asked.sa_sigaction = on_asked;
+  asked.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
   ::sigaction(ipc::stack_signal(), &asked, nullptr);
   struct sigaction fatal{};
   fatal.sa_sigaction = on_fatal;
@@ -156,17 +254,38 @@ void prepare_stack_dumps() noexcept {
 }
 
 ArmedStackDump::ArmedStackDump(int channel_fd, ipc::Channel& channel) noexcept {
-  struct stat status;
-  if (dumper.write_stacks == nullptr || ::dup3(channel_fd, dumper.fd, O_CLOEXEC) < 0 ||
-      ::fstat(dumper.fd, &status) != 0) {
-    return;
+  for (Worker& one : Workers::all) {
+    // relaxed: handlers look at `pid`
+    if (one.taken.exchange(true, std::memory_order_relaxed)) continue;
+    worker_ = &one;
+    break;
   }
-  dumper.channel = &channel;
-  dumper.device = status.st_dev;
-  dumper.inode = status.st_ino;
-  dumper.pid.store(::getpid(), std::memory_order_release);  // pairs with: may_write
+  if (worker_ == nullptr) return;
+  struct stat status{};
+  if (dumper.write_stacks != nullptr) {
+    worker_->fd = ::fcntl(channel_fd, F_DUPFD_CLOEXEC, 0);
+    static_cast<void>(::fstat(worker_->fd, &status));
+  }
+  worker_->interpreter = PyInterpreterState_Get();
+  worker_->thread = static_cast<pid_t>(::syscall(SYS_gettid));
+  worker_->channel = &channel;
+  worker_->device = status.st_dev;
+  worker_->inode = status.st_ino;
+  worker_->pid.store(::getpid(), std::memory_order_release);  // pairs with: is_armed
 }
 
-ArmedStackDump::~ArmedStackDump() { dumper.pid.store(0, std::memory_order_release); }
+ArmedStackDump::~ArmedStackDump() {
+  if (worker_ == nullptr) return;
+  worker_->pid.store(0, std::memory_order_release);
+  if (is_file(worker_->fd, worker_->device, worker_->inode)) ::close(worker_->fd);
+  worker_->fd = -1;
+  worker_->taken.store(false, std::memory_order_relaxed);  // as in arm
+}
+
+void take_blame() noexcept {
+  const Worker* const worker = Workers::of_this_thread();
+  // relaxed: it is read when this process is dead
+  if (worker != nullptr) worker->channel->current.blame.store(1, std::memory_order_relaxed);
+}
 
 }  // namespace owngil::workers

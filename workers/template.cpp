@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,27 +30,31 @@ void wait_for(pid_t child) {
 std::string describe(const char* call) { return std::string(call) + ": " + std::strerror(errno); }
 
 // In the worker, before Python knows that it was forked. Does not return if it fails.
-Enlisted enlist_forked(ipc::UniqueFd socket, int own_lifeline) {
+Forked enlist_forked(ipc::UniqueFd socket, int own_lifeline, Offspring offspring) {
   try {
     ::close(ipc::kStartSocket);
     ::close(ipc::kStartConfig);
     arm_lifelines(ipc::kStartLifeline);
     ::close(own_lifeline);
     ::close(ipc::kStartLifeline);
-    return enlist(socket.get());
+    if (offspring == Offspring::host) {
+      ::prctl(PR_SET_NAME, "owngil-host");
+      return {{}, socket.release()};
+    }
+    return {enlist(socket.get())};
   } catch (const std::exception& error) {
     report_failure(socket.get(), error.what());
     ::_exit(EXIT_FAILURE);
   }
 }
 
-std::optional<Enlisted> fork_worker(ipc::UniqueFd socket, int own_lifeline) {
+std::optional<Forked> fork_child(ipc::UniqueFd socket, int own_lifeline, Offspring offspring) {
   PyOS_BeforeFork();
   try {
     if (fork_orphan()) {
-      Enlisted enlisted = enlist_forked(std::move(socket), own_lifeline);
+      Forked forked = enlist_forked(std::move(socket), own_lifeline, offspring);
       PyOS_AfterFork_Child();
-      return enlisted;
+      return forked;
     }
   } catch (const std::system_error& error) {
     report_failure(socket.get(), error.what());
@@ -59,7 +64,7 @@ std::optional<Enlisted> fork_worker(ipc::UniqueFd socket, int own_lifeline) {
 }
 
 // Other threads may hold any lock, so between fork and exec there are system calls only.
-void spawn_worker(const ipc::UniqueFd& socket, const std::vector<std::string>& argv) {
+void spawn_child(const ipc::UniqueFd& socket, const std::vector<std::string>& argv) {
   std::vector<char*> pointers;
   for (const std::string& one : argv) pointers.push_back(const_cast<char*>(one.c_str()));
   pointers.push_back(nullptr);
@@ -90,8 +95,8 @@ int wait_for_request(int timeout_ms) {
 
 }  // namespace
 
-Awaited await_fork(int own_lifeline, const std::vector<std::string>& spawn_argv, int timeout_ms,
-                   std::optional<Enlisted>& worker) {
+Awaited await_fork(int own_lifeline, Offspring offspring,
+                   const std::vector<std::string>& spawn_argv, int timeout_ms, Forked& forked) {
   for (;;) {
     ipc::ControlMessage request;
     switch (ipc::receive_control(ipc::kStartSocket, request)) {
@@ -107,11 +112,14 @@ Awaited await_fork(int own_lifeline, const std::vector<std::string>& spawn_argv,
     // A request without its descriptor has closed the worker's socket by that.
     if (request.header.verb != ipc::Verb::fork || request.fds.size() != 1) continue;
     if (!spawn_argv.empty()) {
-      spawn_worker(request.fds.front(), spawn_argv);
+      spawn_child(request.fds.front(), spawn_argv);
       continue;
     }
-    worker = fork_worker(std::move(request.fds.front()), own_lifeline);
-    if (worker) return Awaited::worker;
+    auto child = fork_child(std::move(request.fds.front()), own_lifeline, offspring);
+    if (child) {
+      forked = std::move(*child);
+      return Awaited::fork;
+    }
   }
 }
 

@@ -36,6 +36,11 @@ PyObject* verdict_of(const runtime::OomEvidence& oom) {
   return PyBool_FromLong(oom.verdict == Verdict::likely);
 }
 
+PyObject* verdict_of(runtime::Collateral collateral) {
+  if (collateral == runtime::Collateral::unknown) return Py_NewRef(Py_None);
+  return PyBool_FromLong(collateral == runtime::Collateral::yes);
+}
+
 class FactsBuilder {
  public:
   // Takes the reference; nullptr: an exception is set.
@@ -149,6 +154,8 @@ Ref facts_of(const runtime::Failure& failure, std::optional<std::uint64_t> item)
   facts.add("oom_kills_before", PyLong_FromUnsignedLongLong(failure.oom.kills_before));
   facts.add("oom_kills", PyLong_FromUnsignedLongLong(failure.oom.kills));
   facts.add("memory_limit", PyLong_FromUnsignedLongLong(failure.oom.limit_bytes));
+  facts.add("collateral", verdict_of(failure.collateral));
+  facts.add("cost_others", PyBool_FromLong(failure.cost_others));
   facts.add("stack", bytes_object(failure.stack));
   facts.add("task_id", PyLong_FromUnsignedLongLong(failure.task));
   facts.add("task_name", bytes_object(failure.task_name));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How to start Python so that it becomes a template or a worker of this package.
+"""How to start Python so that it becomes a template, a worker or a host of this package.
 
 The program is this very interpreter with this process's flags; a stub on its command line loads
 the package and `_core` from where they lie now. So nothing of the user's comes before it on
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal
 
-    Role = Literal["template", "worker"]
+    Role = Literal["template", "worker", "host"]
 
 __all__ = ["launch_spec"]
 
@@ -40,13 +40,14 @@ _INIT = "__init__.py"  # 12 with the separator before it: what the stub cuts off
 def launch_spec(
     role: Role,
     *,
+    hosts: bool = False,
     preload: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> tuple[list[bytes], list[bytes], bytes, bytes]:
     """(argv, environment, path of the guardian, configuration) for runtime::LaunchSpec.
 
-    `environ`: what to add to this process's environment. RuntimeError says why there is no way
-    to start a worker from this process.
+    `hosts`: it, or what it forks, is to host interpreters. `environ`: what to add to this process's
+    environment. RuntimeError says why there is no way to start a worker from this process.
     """
     init, core = _package_files()
     argv = [
@@ -58,13 +59,16 @@ def launch_spec(
         variables[os.fsencode(name)] = os.fsencode(value)
     guardian = os.path.join(os.path.dirname(core), "owngil-guardian")
     env = [name + b"=" + value for name, value in variables.items()]
-    return argv, env, os.fsencode(guardian), _config(preload)
+    return argv, env, os.fsencode(guardian), _config(hosts, preload)
 
 
-def _config(preload: Sequence[str]) -> bytes:
+def _config(hosts: bool, preload: Sequence[str]) -> bytes:
     from _signal import SIG_IGN, SIGINT, getsignal
 
-    config: dict[str, object] = {"ignores_interrupt": getsignal(SIGINT) == SIG_IGN}
+    config: dict[str, object] = {
+        "hosts": hosts,
+        "ignores_interrupt": getsignal(SIGINT) == SIG_IGN,
+    }
     if preload:
         # What is preloaded may look at these; else they come with the first task, and are left
         # out so that pools share a template though they have changed.

@@ -31,6 +31,8 @@ class WorkerDied(BrokenProcessPool):
     pid, rank, peak_rss: of the worker; the last is the most memory that it ever had, in bytes.
     oom: whether the kernel has probably killed the worker for lack of memory, because the count
         of such kills has risen; None: nobody counts them here, or nobody saw the worker's end.
+    collateral: True if it died because another worker in the same process was to blame, as with
+        kind="interpreter"; None: nobody can tell who was.
     stack: the Python stacks of the worker's threads when a signal ended it, most recent call
         first, as `faulthandler` writes them; empty if it left none, as SIGKILL has it.
     stderr: the last that the worker wrote there, as far as it was forwarded.
@@ -50,6 +52,7 @@ class WorkerDied(BrokenProcessPool):
         seconds: float = 0.0,
         peak_rss: int = 0,
         oom: bool | None = None,
+        collateral: bool | None = False,
         stack: str = "",
         stderr: str = "",
     ) -> None:
@@ -64,6 +67,7 @@ class WorkerDied(BrokenProcessPool):
         self.seconds = seconds
         self.peak_rss = peak_rss
         self.oom = oom
+        self.collateral = collateral
         self.stack = stack
         self.stderr = stderr
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         oom_kills_before: int
         oom_kills: int
         memory_limit: int  # 0: unknown
+        collateral: bool | None
+        cost_others: bool
         stack: bytes
         task_id: int
         task_name: bytes
@@ -58,7 +60,15 @@ def worker_died(facts: Facts) -> WorkerDied:
         f"the worker that ran {_describe_task(facts, task_name)} ended {_how(facts)} "
         f"after {facts['seconds']:.3g} s ({_describe_worker(facts)})."
     )
-    if facts["task_id"] != _INITIALIZER:
+    if facts["collateral"]:
+        text += " It shared its process with the worker whose task ended that."
+    elif facts["collateral"] is None:
+        text += (
+            " It shared its process with other workers, and nobody can tell whose task ended it."
+        )
+    elif facts["cost_others"]:
+        text += " What the other workers of its process ran is lost with it; the pool goes on."
+    elif facts["task_id"] != _INITIALIZER:
         text += " Only this task is lost; the pool goes on."
     return _died(
         facts,
@@ -102,6 +112,7 @@ def _died(facts: Facts, text: str, **of_task: Any) -> WorkerDied:
         rank=facts["rank"],
         peak_rss=facts["peak_rss"],
         oom=facts["oom"],
+        collateral=facts["collateral"],
         stack=stack,
         stderr=stderr,
         **of_task,
@@ -131,7 +142,7 @@ def task_timed_out(facts: Facts) -> TaskTimeout:
     if begun:
         state = (
             f"it had run for {facts['seconds']:.3g} s ({_describe_worker(facts)}). "
-            "Its worker was stopped; no other task is lost."
+            + _what_it_cost(facts)
         )
     stack = _stack(facts["stack"])
     if stack:
@@ -152,7 +163,8 @@ def task_timed_out(facts: Facts) -> TaskTimeout:
 
 def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseException:
     """The error of a task's last run, with those of the runs before it: `attempts` and notes."""
-    if type(error) is WorkerDied and all(isinstance(one, WorkerDied) for one in attempts):
+    deaths = [one for one in (*attempts, error) if isinstance(one, WorkerDied)]
+    if type(error) is WorkerDied and len(deaths) == len(attempts) + 1 and _blames_all(deaths):
         died = error
         error = PoisonTask(f"given up after {len(attempts) + 1} runs: {died}")
         error.__dict__.update(died.__dict__)
@@ -161,6 +173,19 @@ def tell_attempts(error: BaseException, attempts: list[BaseException]) -> BaseEx
         text = str(attempt).partition("\n")[0]
         error.add_note(f"run {number} ended with {type(attempt).__name__}: {text}")
     return error
+
+
+def _blames_all(deaths: list[WorkerDied]) -> bool:
+    return all(one.collateral is False for one in deaths)
+
+
+def _what_it_cost(facts: Facts) -> str:
+    if facts["cost_others"]:
+        return (
+            "It did not stop when it was told to, and so its process was killed, with the other "
+            'workers that lived there. With kind="process" it would have been alone.'
+        )
+    return "Its worker was stopped; no other task is lost."
 
 
 def pool_broken(reason: str, failure: bytes, losses: Sequence[Loss]) -> PoolBroken:

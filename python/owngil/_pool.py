@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any, TypeVar
 
+    from ._bootstrap import Role
     from ._options import PoolOptions
     from ._shared import Shared
     from ._stats import PoolStats
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
-KINDS = ("process", "thread")
+KINDS = ("process", "interpreter", "thread")
 STARTS = ("template", "spawn")
 ORPHANS = ("kill", "keep")
 
@@ -84,8 +85,11 @@ class Pool(_core.PoolBase, Executor):
         task to blame (they ended while idle, or could not be started), break the pool. What a
         task did to its worker does not count. "auto": 4 for each worker, which even all of them
         killed at once does not reach; None: no limit.
-    kind: "process" (workers that own their interpreter and GIL) or "thread" (the baseline with
-        a single GIL, in this process).
+    kind: "process"; "interpreter" (workers that are interpreters with a GIL of their own, each in
+        a thread of a process that they share; CPython 3.13 or later); or "thread" (the baseline
+        with a single GIL, in this process).
+    hosts: with kind="interpreter", how many processes share the workers (default 1). What crashes
+        one takes along what the other workers in it run: `WorkerDied.collateral`.
     start: "template" forks workers from a small process that was started for the purpose;
         "spawn" starts a Python for each, for libraries that must not be forked.
     preload: modules that the template imports, so that workers need not.
@@ -128,6 +132,7 @@ class Pool(_core.PoolBase, Executor):
         max_restarts: int | str | None = "auto",
         restart_window: float = 10.0,
         kind: str = "process",
+        hosts: int | None = None,
         start: str = "template",
         preload: Sequence[str] = (),
         threads_per_worker: int | None = None,
@@ -143,6 +148,7 @@ class Pool(_core.PoolBase, Executor):
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
         preload = _module_names(preload)
         self._check_flag("forward_output", forward_output)
+        hosts = _count_hosts(kind, hosts)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
         self._resizing = threading.Lock()
@@ -154,7 +160,8 @@ class Pool(_core.PoolBase, Executor):
         from ._context import THREAD_LIMITS
 
         argv, env, guardian, config = launch_spec(
-            "worker" if start == "spawn" else "template",
+            _role(start, hosts),
+            hosts=hosts > 0,
             preload=preload,
             environ={variable: limit for variable in THREAD_LIMITS if variable not in os.environ},
         )
@@ -183,6 +190,7 @@ class Pool(_core.PoolBase, Executor):
             guardian=guardian,
             config=config,
             spawn=start == "spawn",
+            hosts=min(hosts, workers),
             name=self._name,
             fds=self._initargs_fds,
             number=self._functions.number,
@@ -425,6 +433,34 @@ class Pool(_core.PoolBase, Executor):
 
     def __repr__(self) -> str:
         return f"<owngil.Pool {self._name!r}: {self._max_workers} workers>"
+
+
+def _role(start: str, hosts: int) -> Role:
+    if start == "template":
+        return "template"
+    return "host" if hosts else "worker"
+
+
+def _count_hosts(kind: str, hosts: int | None) -> int:
+    """0: each worker is a process."""
+    if hosts is not None:
+        _check_count("hosts", hosts, "an integer or None")
+    if kind != "interpreter":
+        if hosts is not None:
+            raise ValueError(f'hosts is for kind="interpreter", not for kind={kind!r}')
+        return 0
+    if sys.hexversion < 0x030D_0000:
+        raise RuntimeError(
+            'kind="interpreter" needs CPython 3.13 or later: 3.12 initializes extension modules '
+            "inside the interpreters, which crashes the process when two of them import datetime "
+            'or hashlib. Use kind="process", which is as fast.'
+        )
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise RuntimeError(
+            "this Python has no GIL, so there is nothing for interpreters to own: use "
+            'kind="thread", whose threads run in parallel here, or kind="process".'
+        )
+    return hosts or 1
 
 
 def _capture(weak: weakref.ref[Pool]) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Life of a process that `_bootstrap`'s stub has started: a template, or a worker.
+"""Life of a process that `_bootstrap`'s stub has started: a template, a worker, or a host.
 
 A template imports what is to be preloaded, then forks a worker whenever it is asked to; while
 nobody asks, it warms itself up, so that later workers start with more. A worker gives its main
@@ -39,20 +39,27 @@ _FOR_EVER = -1
 
 
 def main(role: str) -> None:
-    _empty_main_module()
+    empty_main_module()
     config: Config = marshal.loads(_core.read_config())
-    if role == "worker":
-        worker = _core.begin_worker()
+    if role == "template":
+        born = _serve(config)
+    else:
+        born = _core.begin_worker() if role == "worker" else _core.begin_host()
         _adopt(config)
         _preload(config.get("preload", ()), _warn)
-    else:
-        worker = _serve(config)
-    if worker is not None:
-        _exit(_work(worker, config))
+        _prepare_host(config)
+    if isinstance(born, int):
+        from ._interpreter import serve
+
+        serve(born, config)
+    if born is not None:
+        _exit(work(born, config, "process"))
 
 
 def _serve(config: Config) -> Any:
-    """Returns in each worker, with what it has got; in the template with None, at its end."""
+    """Returns in each child, a worker with what it has got, a host with its socket; in the template
+    with None, at its end.
+    """
     lifeline = _core.begin_template()
     _adopt(config)
     gc.disable()
@@ -60,39 +67,37 @@ def _serve(config: Config) -> Any:
     if preload:
         _share(everything=True)
     started = _preload(preload, _core.send_note)
-    spawn_argv = _spawn_argv() if _keeps_threads(started) else []
+    _prepare_host(config)
+    spawn_argv = _spawn_argv(config) if _keeps_threads(started) else []
     _flush()
-    _worker_output.prepare()
+    if not config["hosts"]:
+        _worker_output.prepare()
     _core.let_go_of_output()
     _share(everything=not preload)
-    cold = [] if spawn_argv else list(_WARM_UP)
+    cold = [] if spawn_argv or config["hosts"] else list(_WARM_UP)
     while True:
-        worker = _core.await_fork(lifeline, _IDLE_MS if cold else _FOR_EVER, spawn_argv)
-        if worker is not False:
+        timeout = _IDLE_MS if cold else _FOR_EVER
+        born = _core.await_fork(lifeline, timeout, spawn_argv, config["hosts"])
+        if born is not False:
             break
         _import_quietly(cold.pop(0))
         gc.collect()
         _share(everything=not preload)
-    if worker is not None:
+    if born is not None:
         gc.enable()
-    return worker
+    return born
 
 
-def _work(worker: Any, config: Config) -> int:
-    memory, rank, pool_name, fds, log = worker
+def work(worker: Any, config: Config, kind: str) -> int:
+    memory, rank, pool_name, fds, log, out, err = worker
     _reseed()
     if log >= 0:
-        _worker_output.forward(log)
+        _worker_output.forward(log, out, err)
     else:
         _match_output()
-    import _signal
-
-    if not config["ignores_interrupt"]:
-        # Python left the interrupt ignored, as it was when the process began: a Ctrl-C during
-        # the start would have ended in a traceback.
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-    _signal.signal(_core.INTERRUPT_SIGNAL, _core.interrupt_task)
-    _worker.enter(rank, os.getpid(), "process", pool_name)
+    if kind == "process":
+        _take_signals(config)
+    _worker.enter(rank, os.getpid(), kind, pool_name)
     _worker.adopt_fds(fds)
     try:
         return _core.run_worker(*memory)
@@ -100,12 +105,29 @@ def _work(worker: Any, config: Config) -> int:
         return 0  # an idle worker; whoever pressed the keys ends the pool, or goes on without it
 
 
+def _take_signals(config: Config) -> None:
+    import _signal
+
+    if not config["ignores_interrupt"]:
+        # Python left the interrupt ignored, as it was when the process began: a Ctrl-C during
+        # the start would have ended in a traceback.
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    _signal.signal(_core.INTERRUPT_SIGNAL, _core.interrupt_task)
+
+
+def _prepare_host(config: Config) -> None:
+    if config["hosts"]:
+        from ._interpreter import import_extensions
+
+        import_extensions()
+
+
 def _exit(code: int) -> None:
     if code:
         sys.exit(code)
 
 
-def _empty_main_module() -> None:
+def empty_main_module() -> None:
     """What tasks bring along from the user's `__main__` finds no names of the stub's there."""
     names = sys.modules["__main__"].__dict__
     for name in [name for name in names if not name.startswith("__")]:
@@ -170,8 +192,9 @@ def _keeps_threads(started: dict[str, int]) -> bool:
     return True
 
 
-def _spawn_argv() -> list[bytes]:
-    return [os.fsencode(argument) for argument in (*sys.orig_argv[:-1], "worker")]
+def _spawn_argv(config: Config) -> list[bytes]:
+    role = "host" if config["hosts"] else "worker"
+    return [os.fsencode(argument) for argument in (*sys.orig_argv[:-1], role)]
 
 
 def _count_threads() -> int:

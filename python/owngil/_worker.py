@@ -40,6 +40,9 @@ class Identity:
 
 _identity: Identity | None = None
 
+# Adds to what a task has raised what this kind of worker knows of it.
+explain: Callable[[BaseException], None] | None = None
+
 # Of threads that run a task of a pool with kind="thread".
 of_threads: dict[int, Identity] = {}
 
@@ -100,6 +103,8 @@ def undecodable_call(error: BaseException) -> BaseException:
 def dump_exception(error: BaseException) -> bytes:
     from ._pickling import dump_exception
 
+    if explain is not None:
+        explain(error)
     return dump_exception(error)
 
 

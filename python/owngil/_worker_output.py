@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sends what a worker prints and logs to the user's process.
 
-Text goes through the worker's own pipes at 1 and 2, which the user's process reads. Records of
+Text goes through the worker's own pipes, at 1 and 2 if it is its process, which the user's process
+reads. Records of
 `logging` go through a socket (`_log_sending`, brought in once something imports `logging`).
 
 Threads: the template's, the worker's main thread. With the GIL.
@@ -36,16 +37,16 @@ def prepare() -> None:
     reading, writing = os.pipe()
     for number in (1, 2):
         os.dup2(writing, number)
-    _streams = _make_streams()
+    _streams = _make_streams(1, 2)
     os.close(reading)
     os.close(writing)
 
 
-def forward(log: int) -> None:
+def forward(log: int, out: int = 1, err: int = 2) -> None:
     global log_socket, log_identity
     found = os.fstat(log)
     log_socket, log_identity = log, (found.st_dev, found.st_ino)
-    _replace_streams()
+    _replace_streams(_streams or _make_streams(out, err))
     if "logging" in sys.modules:
         from . import _log_sending
 
@@ -54,14 +55,13 @@ def forward(log: int) -> None:
         sys.meta_path.insert(0, _LoggingFinder)
 
 
-def _make_streams() -> tuple[TextIO, TextIO]:
-    errors = [getattr(old, "errors", "strict") for old in (sys.__stdout__, sys.__stderr__)]
-    return _core.make_output_streams(_ENCODING, *errors)
+def _make_streams(out: int, err: int) -> tuple[TextIO, TextIO]:
+    of_out, of_err = (getattr(old, "errors", "strict") for old in (sys.__stdout__, sys.__stderr__))
+    return _core.make_output_streams(_ENCODING, of_out, of_err, out, err)
 
 
-def _replace_streams() -> None:
+def _replace_streams(news: tuple[TextIO, TextIO]) -> None:
     olds = sys.__stdout__, sys.__stderr__
-    news = _streams or _make_streams()
     _core.forward_output()
     for name, old, new in zip(("stdout", "stderr"), olds, news, strict=True):
         if getattr(sys, name) is old:

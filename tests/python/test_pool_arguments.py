@@ -7,6 +7,7 @@ import concurrent.futures
 import math
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -321,3 +322,22 @@ def _pool_name() -> str:
     worker = owngil.worker()
     assert worker is not None
     return worker.pool
+
+
+def test_hosts_are_for_interpreters_alone() -> None:
+    with pytest.raises(ValueError, match='hosts is for kind="interpreter"'):
+        owngil.Pool(2, hosts=1)
+
+
+def test_a_python_that_has_no_safe_interpreters_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "hexversion", 0x030C_0100)
+    with pytest.raises(RuntimeError, match=r"needs CPython 3\.13 or later.*initializes extension"):
+        owngil.Pool(2, kind="interpreter")
+
+
+def test_a_python_without_a_gil_says_what_runs_in_parallel_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(RuntimeError, match=r'no GIL.*kind="thread"'):
+        owngil.Pool(2, kind="interpreter")

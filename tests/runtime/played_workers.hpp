@@ -165,7 +165,9 @@ class PlayedWorkers {
    public:
     explicit Play(PlayedWorkers& world) : world_(world) {}
     std::uint64_t next_key() override { return ++last_key_; }
-    void launch(std::uint64_t key, const WorkerFds& fds) override { world_.launch(key, fds); }
+    void launch(std::uint64_t key, std::uint32_t, const WorkerFds& fds) override {
+      world_.launch(key, fds);
+    }
     void kill(std::uint64_t key) noexcept override { world_.kill(key); }
     void signal(std::uint64_t key, int number) noexcept override { world_.signal(key, number); }
     void call_after(std::uint64_t delay_ns) override { world_.call_after(delay_ns); }
