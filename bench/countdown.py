@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.contest import Variant, floor, main, pools
-from harness.executors import INTERPRETERS, OWNGIL, POOL, PPE, THREADS, Face
+from harness.executors import (
+    INTERPRETERS,
+    OWNGIL,
+    OWNGIL_INTERPRETERS,
+    POOL,
+    PPE,
+    THREADS,
+    Face,
+)
 from harness.figures import Goal, Metric, Samples
 from harness.forks import Forks
 from harness.turns import Settings, Turn
@@ -77,7 +85,7 @@ VARIANTS = (
         "once for each worker",
         [
             floor(_SERIAL, serial),
-            *pools((THREADS, OWNGIL), submitted),
+            *pools((THREADS, OWNGIL, OWNGIL_INTERPRETERS), submitted),
             floor(_FORKS, forked),
             *pools((PPE, POOL, INTERPRETERS), submitted),
         ],

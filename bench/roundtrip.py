@@ -18,6 +18,7 @@ from harness.contest import Variant, floor, main, pools, renamed
 from harness.executors import (
     INTERPRETERS,
     OWNGIL,
+    OWNGIL_INTERPRETERS,
     POOL,
     PPE,
     THREADS,
@@ -134,7 +135,7 @@ def fork_and_pipes(settings: Settings) -> Iterator[Turn]:
 
 _TIME = Metric("round trip", "latency", "µs", 1e6)
 _CPU = Metric("worker CPU", "amount", "%")
-_PEERS = (OWNGIL, PPE, POOL, "loky", "mpire", "pebble", THREADS, INTERPRETERS)
+_PEERS = (OWNGIL, OWNGIL_INTERPRETERS, PPE, POOL, "loky", "mpire", "pebble", THREADS, INTERPRETERS)
 
 
 def paced(name: str, pause_ms: int) -> Variant:

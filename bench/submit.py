@@ -8,7 +8,15 @@ Peers that need seconds for so many are given fewer; a rate is a rate.
 import time
 
 from harness.contest import Variant, main, pools
-from harness.executors import INTERPRETERS, OWNGIL, POOL, PPE, THREADS, Face
+from harness.executors import (
+    INTERPRETERS,
+    OWNGIL,
+    OWNGIL_INTERPRETERS,
+    POOL,
+    PPE,
+    THREADS,
+    Face,
+)
 from harness.figures import Goal, Metric, Samples
 from harness.turns import Settings
 from harness.work import identity
@@ -47,7 +55,7 @@ VARIANTS = (
         "submit",
         "a function that returns its argument",
         [
-            *pools((OWNGIL, POOL, THREADS), all_tasks),
+            *pools((OWNGIL, OWNGIL_INTERPRETERS, POOL, THREADS), all_tasks),
             *pools((PPE, "loky", "mpire", "pebble", INTERPRETERS), fewer_tasks),
         ],
         (

@@ -7,6 +7,7 @@ A peer that is not installed is left out and named in the report.
 import importlib
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
@@ -35,9 +36,12 @@ class Kind:
     module: str
     attribute: str
     open: Callable[[int], AbstractContextManager[Face]]
+    needs: tuple[int, int] = (3, 12)  # this Python, or a later one
 
     def missing(self) -> str:
         """Why it cannot take part; empty if it can."""
+        if sys.version_info[:2] < self.needs:
+            return "needs Python {}.{}".format(*self.needs)
         try:
             module = importlib.import_module(self.module)
         except ImportError as error:
@@ -54,16 +58,20 @@ def _executor_face(executor: Executor, pids: Callable[[], list[int]]) -> Face:
     return Face(executor.submit, map_in_chunks, pids)
 
 
-@contextmanager
-def _open_owngil(workers: int) -> Iterator[Face]:
-    import owngil
+def _open_owngil(kind: str) -> Callable[[int], AbstractContextManager[Face]]:
+    @contextmanager
+    def open_(workers: int) -> Iterator[Face]:
+        import owngil
 
-    with owngil.Pool(workers) as pool:
-        yield Face(
-            pool.submit,
-            lambda function, items, chunksize: pool.map(function, items, chunksize=chunksize),
-            lambda: [worker.pid for worker in pool.stats().workers if worker.pid],
-        )
+        with owngil.Pool(workers, kind=kind) as pool:
+            yield Face(
+                pool.submit,
+                lambda function, items, chunksize: pool.map(function, items, chunksize=chunksize),
+                # Interpreters have the pid of their host.
+                lambda: list({worker.pid for worker in pool.stats().workers if worker.pid}),
+            )
+
+    return open_
 
 
 def _open_standard(name: str, **settings: Any) -> Callable[[int], AbstractContextManager[Face]]:
@@ -155,6 +163,7 @@ def _open_pebble(workers: int) -> Iterator[Face]:
 
 
 OWNGIL = "owngil"
+OWNGIL_INTERPRETERS = "owngil interpreters"
 PPE = "ProcessPoolExecutor"
 POOL = "multiprocessing.Pool"
 THREADS = "ThreadPoolExecutor"
@@ -163,7 +172,8 @@ INTERPRETERS = "InterpreterPoolExecutor"
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(OWNGIL, "owngil", "Pool", _open_owngil),
+        Kind(OWNGIL, "owngil", "Pool", _open_owngil("process")),
+        Kind(OWNGIL_INTERPRETERS, "owngil", "Pool", _open_owngil("interpreter"), (3, 13)),
         Kind(PPE, "concurrent.futures", PPE, _open_standard(PPE)),
         Kind(f"{PPE} fork", "concurrent.futures", PPE, _open_standard(PPE, start="fork")),
         Kind(
