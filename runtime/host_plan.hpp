@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Which of a pool's hosts a worker is to live in.
 //
-// The ranks are dealt out to `hosts` groups, each of which lives in one process at a time. A place in
-// a host is used once: an interpreter that ends leaves behind what its modules hold (1.5 to 4.5 MB a
-// time on CPython 3.13), so the next worker of a rank comes to a new host, which the others of its
-// group follow to, one by one, as they are replaced. The old one ends with the last who stayed.
+// The ranks are dealt out to `hosts` groups, each of which lives in one process at a time. Where an
+// interpreter that ends leaves memory behind (python/owngil/_cpython.py says where), a place in a host
+// is used once: the next worker of a rank comes to a new host, which the others of its group follow
+// to, one by one, as they are replaced. The old one ends with the last who stayed.
 // Threads: its owner's mutex.
 // Not: a process. The plan names hosts; a host is started with its first worker.
 #pragma once
@@ -17,9 +17,10 @@ namespace owngil::runtime {
 
 class HostPlan {
  public:
-  explicit HostPlan(std::uint32_t hosts) : groups_(hosts) {}
+  HostPlan(std::uint32_t hosts, bool reuses_places)
+      : reuses_places_(reuses_places), groups_(hosts) {}
 
-  // 0: there is none yet, or its place there has been used: call begin_host().
+  // 0: there is none, or its place there has been used: call begin_host().
   [[nodiscard]] std::uint64_t host_for(std::uint32_t rank) const {
     const Group& group = group_of(rank);
     const std::size_t place = rank / groups_.size();
@@ -35,11 +36,15 @@ class HostPlan {
   }
 
   void use_place(std::uint32_t rank) {
+    if (reuses_places_) return;
     Group& group = group_of(rank);
     const std::size_t place = rank / groups_.size();
     if (place >= group.used.size()) group.used.resize(place + 1);
     group.used[place] = true;
   }
+
+  // The host of this rank has ended.
+  void lose_host(std::uint32_t rank) { group_of(rank) = {}; }
 
   [[nodiscard]] std::vector<std::uint64_t> hosts() const {
     std::vector<std::uint64_t> all;
@@ -60,6 +65,7 @@ class HostPlan {
     return groups_[rank % groups_.size()];
   }
 
+  bool reuses_places_;
   std::vector<Group> groups_;
 };
 

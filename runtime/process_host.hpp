@@ -75,8 +75,9 @@ class ProcessHost {
     // The worker's process runs; nothing of the user's has run in it yet.
     std::function<void(std::uint64_t key, pid_t pid)> started;
     std::function<void(std::uint64_t key, pid_t pid, const WorkerExit& exit)> exited;
-    // There never was a worker, or it ended before it could say anything.
-    std::function<void(std::uint64_t key, const std::string& reason)> failed;
+    // There never was a worker, or it ended before it could say anything. `with_others`: its host
+    // has died, and of others who lived there that is told, too.
+    std::function<void(std::uint64_t key, const std::string& reason, bool with_others)> failed;
     // Something that the user should read: a warning of the template's.
     std::function<void(const std::string& text)> note;
   };

@@ -47,7 +47,7 @@ void ProcessHost::State::emit(Events& events) const {
     switch (event.what) {
       case Event::What::started: callbacks_.started(event.key, event.pid); break;
       case Event::What::exited: callbacks_.exited(event.key, event.pid, event.exit); break;
-      case Event::What::failed: callbacks_.failed(event.key, event.text); break;
+      case Event::What::failed: callbacks_.failed(event.key, event.text, event.with_others); break;
       case Event::What::note: callbacks_.note(event.text); break;
     }
   }
@@ -191,8 +191,8 @@ void ProcessHost::State::read_template(std::uint64_t id, Events& events) {
 
 void ProcessHost::State::watch_host(std::uint64_t id) {
   const auto found = hosts_.find(id);
-  if (found == hosts_.end() || !found->second) return;
-  found->second->watched.wait(control_, [this, id](boost::system::error_code error) {
+  if (found == hosts_.end() || !found->second.peer) return;
+  found->second.peer->watched.wait(control_, [this, id](boost::system::error_code error) {
     if (error) return;
     on_control([this, id](Events&) { read_host(id); });
   });
@@ -201,10 +201,10 @@ void ProcessHost::State::watch_host(std::uint64_t id) {
 // It has nothing to say; it only ends, and what it has not read comes to nothing.
 void ProcessHost::State::read_host(std::uint64_t id) {
   const auto found = hosts_.find(id);
-  if (found == hosts_.end() || !found->second) return;
+  if (found == hosts_.end() || !found->second.peer) return;
   ipc::ControlMessage message;
-  if (ipc::receive_control(found->second->watched.fd(), message) == ipc::Receive::closed) {
-    retire(std::move(found->second));
+  if (ipc::receive_control(found->second.peer->watched.fd(), message) == ipc::Receive::closed) {
+    retire(std::move(found->second.peer));
   } else {
     watch_host(id);
   }
@@ -264,6 +264,7 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
   }
   launch.pid = pid;
   launch.phase = Phase::running;
+  if (launch.host_had_workers) *launch.host_had_workers = true;
   launch.sender.reset();
   (launch.host != 0 ? launch.pidfd : launch.watched) =
       std::make_unique<Watched>(fds_, std::move(message.fds.front()));
@@ -381,8 +382,11 @@ OomEvidence ProcessHost::State::oom_evidence(const Launch& launch) {
 }
 
 void ProcessHost::State::fail(std::uint64_t key, std::string reason, Events& events) {
-  events.push_back({Event::What::failed, key, 0, {}, std::move(reason)});
-  launches_.erase(key);
+  const auto found = launches_.find(key);
+  const std::shared_ptr<bool>& had_workers = found->second->host_had_workers;
+  const bool with_others = had_workers && *had_workers;
+  events.push_back({Event::What::failed, key, 0, {}, std::move(reason), with_others});
+  launches_.erase(found);
 }
 
 // --- messages that the sockets had no room for

@@ -91,23 +91,24 @@ bool ProcessHost::State::launch_in_host(const LaunchSpec& spec, StartMethod meth
   require_open();
   ensure_basics();
   const auto found = hosts_.find(host);
-  if (found != hosts_.end() && !found->second) return false;
-  Peer& peer = found != hosts_.end() ? *found->second : start_host(spec, method, host);
+  if (found != hosts_.end() && !found->second.peer) return false;
+  Host& home = found != hosts_.end() ? found->second : start_host(spec, method, host);
   ipc::SocketPair sockets = ipc::create_socket_pair();
   const int worker_socket[] = {sockets.theirs.get()};
-  const auto sent = peer.sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
+  const auto sent = home.peer->sender.send({.verb = ipc::Verb::fork, .key = key}, worker_socket);
   if (sent == ControlSender::Sent::peer_gone) {
-    retire(std::move(hosts_[host]));
+    retire(std::move(home.peer));
     return false;
   }
   after_send(sent);
   auto launch = prepare_launch(key, std::move(sockets.ours), fds, welcome);
   launch->host = host;
+  launch->host_had_workers = home.had_workers;
   add_launch(key, std::move(launch));
   return true;
 }
 
-ProcessHost::State::Peer& ProcessHost::State::start_host(const LaunchSpec& spec, StartMethod method,
+ProcessHost::State::Host& ProcessHost::State::start_host(const LaunchSpec& spec, StartMethod method,
                                                          std::uint64_t id) {
   ipc::SocketPair sockets = ipc::create_socket_pair();
   auto peer = std::make_unique<Peer>(fds_, std::move(sockets.ours));
@@ -120,14 +121,16 @@ ProcessHost::State::Peer& ProcessHost::State::start_host(const LaunchSpec& spec,
     const std::lock_guard lock(mutex_);
     if (!closed_) watch_host(id);
   });
-  return *(hosts_[id] = std::move(peer));
+  Host& host = hosts_[id];
+  host.peer = std::move(peer);
+  return host;
 }
 
 void ProcessHost::State::retire_host(std::uint64_t host) {
   const std::lock_guard lock(mutex_);
   const auto found = hosts_.find(host);
   if (found == hosts_.end()) return;
-  retire(std::move(found->second));
+  retire(std::move(found->second.peer));
   hosts_.erase(found);
 }
 

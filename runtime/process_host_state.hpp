@@ -86,6 +86,11 @@ class ProcessHost::State {
     ControlSender sender;
   };
 
+  struct Host {
+    std::unique_ptr<Peer> peer;  // none: it takes nobody more
+    std::shared_ptr<bool> had_workers = std::make_shared<bool>(false);  // one has started there
+  };
+
   struct Template {
     LaunchSpec spec;
     std::uint64_t id = 0;
@@ -106,7 +111,8 @@ class ProcessHost::State {
     std::uint64_t template_id = 0;  // 0: spawned
     pid_t pid = 0;
     bool kill_wanted = false;
-    std::uint64_t host = 0;  // 0: it is a process
+    std::uint64_t host = 0;                  // 0: it is a process
+    std::shared_ptr<bool> host_had_workers;  // that host; none: it is a process
     std::unique_ptr<Watched> watched;
     std::unique_ptr<Watched> pidfd;       // while `watched` is the socket of one that runs
     std::optional<ControlSender> sender;  // of the welcome, until it has been sent
@@ -121,6 +127,7 @@ class ProcessHost::State {
     pid_t pid = 0;
     WorkerExit exit;
     std::string text;
+    bool with_others = false;
   };
   using Events = std::vector<Event>;
 
@@ -138,7 +145,7 @@ class ProcessHost::State {
   Template& start_template(const LaunchSpec& spec);
   ControlSender::Sent send_fork(const LaunchSpec& spec, std::uint64_t key, int socket,
                                 std::uint64_t& template_id);
-  Peer& start_host(const LaunchSpec& spec, StartMethod method, std::uint64_t id);
+  Host& start_host(const LaunchSpec& spec, StartMethod method, std::uint64_t id);
   void retire_oldest_templates();
   ControlSender::Sent send_spawn(const LaunchSpec& spec, std::uint64_t key, int socket);
   void reap_guardian() const;
@@ -198,7 +205,7 @@ class ProcessHost::State {
   std::unique_ptr<Peer> guardian_;
   std::list<Template> templates_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Launch>> launches_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Peer>> hosts_;  // none: it takes nobody more
+  std::unordered_map<std::uint64_t, Host> hosts_;
   std::unordered_multimap<pid_t, std::uint64_t> running_;  // keys of the workers that have started
   OomWatch oom_watch_;
   std::deque<Stray> strays_;

@@ -26,13 +26,14 @@ namespace asio = boost::asio;
 // on the control thread holds the supervisor, and with it this, by retain().
 class Runtime::Pool final : public Launcher {
  public:
-  Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method, std::uint32_t hosts)
+  Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method,
+       const Hosting& hosting)
       : runtime_(runtime),
         spec_(std::move(spec)),
         welcome_(std::move(welcome)),
         method_(method),
-        has_hosts_(hosts != 0),
-        plan_(hosts),
+        has_hosts_(hosting.hosts != 0),
+        plan_(hosting.hosts, hosting.reuses_places),
         bell_(runtime.control_),
         timer_(runtime.control_) {}
 
@@ -125,8 +126,11 @@ class Runtime::Pool final : public Launcher {
           runtime_.host_.retire_host(before);
         }
       }
-      plan_.use_place(rank);
-      if (runtime_.host_.launch_in_host(spec_, method_, host, key, fds, welcome_)) return;
+      if (runtime_.host_.launch_in_host(spec_, method_, host, key, fds, welcome_)) {
+        plan_.use_place(rank);
+        return;
+      }
+      plan_.lose_host(rank);
     }
   }
 
@@ -164,8 +168,8 @@ ProcessHost::Callbacks callbacks(auto pool_of, auto note) {
   calls.exited = [pool_of](std::uint64_t key, pid_t pid, const WorkerExit& exit) {
     if (Supervisor* pool = pool_of(key, true)) pool->on_exited(key, pid, exit);
   };
-  calls.failed = [pool_of](std::uint64_t key, const std::string& reason) {
-    if (Supervisor* pool = pool_of(key, true)) pool->on_failed(key, reason);
+  calls.failed = [pool_of](std::uint64_t key, const std::string& reason, bool with_others) {
+    if (Supervisor* pool = pool_of(key, true)) pool->on_failed(key, reason, with_others);
   };
   calls.note = note;
   return calls;
@@ -204,8 +208,8 @@ void Runtime::run_control_thread() {
 }
 
 Supervisor& Runtime::open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                               StartMethod method, std::uint32_t hosts) {
-  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method, hosts);
+                               StartMethod method, const Hosting& hosting) {
+  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method, hosting);
   Pool& launcher = *pool;
   auto supervisor = std::make_unique<Supervisor>(options, std::move(pool));
   launcher.attach(*supervisor);

@@ -26,6 +26,12 @@
 
 namespace owngil::runtime {
 
+// Where workers live that are not processes.
+struct Hosting {
+  std::uint32_t hosts = 0;     // how many processes they share; 0: each is one
+  bool reuses_places = false;  // a worker that has ended may be replaced where it was
+};
+
 class Runtime {
  public:
   Runtime();  // starts the control thread, with all signals blocked. Throws std::system_error.
@@ -35,9 +41,8 @@ class Runtime {
 
   // The caller owns one retain() of it. Nothing is started before Supervisor::start.
   // `welcome.fds` are the caller's, and stay open as long as workers may be started.
-  // `hosts`: how many processes the workers share; 0: each is one.
   Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                        StartMethod method, std::uint32_t hosts = 0);
+                        StartMethod method, const Hosting& hosting = {});
 
   // Those that have not ended, with one more retain() each.
   std::vector<Supervisor*> open_pools();

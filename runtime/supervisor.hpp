@@ -26,6 +26,7 @@
 #include "runtime/task.hpp"
 #include "runtime/worker_link.hpp"
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -197,7 +198,7 @@ class Supervisor {
   void on_timer();
   void on_started(std::uint64_t key, pid_t pid);
   void on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit);
-  void on_failed(std::uint64_t key, const std::string& reason);
+  void on_failed(std::uint64_t key, const std::string& reason, bool with_others = false);
 
  private:
   struct Waiter;
@@ -362,6 +363,7 @@ class Supervisor {
   WorkerLink* find(std::uint64_t key);
   void end_link(WorkerLink& link, Loss loss, bool has_culprit);
   std::vector<WorkerLink*> those_in(pid_t pid);
+  bool was_ended_by_a_task(pid_t pid) const;
   bool shares_process(const WorkerLink& link);
   void end_exited(WorkerLink& link, const WorkerExit& exit, Share share, bool has_culprit);
   static bool is_task_to_blame(WorkerLink& link);
@@ -412,6 +414,8 @@ class Supervisor {
   bool printed_ = false;           // and whether it may have printed
   RestartIntensity intensity_;
   std::deque<Loss> losses_;  // the last few
+  std::array<pid_t, 8> ended_by_tasks_{};  // the last few processes
+  std::size_t ended_count_ = 0;
   bool closing_ = false;
   bool ending_ = false;  // and no worker is replaced any more
   bool ended_ = false;

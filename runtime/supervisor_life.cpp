@@ -111,10 +111,15 @@ void Supervisor::on_started(std::uint64_t key, pid_t pid) {
   settle();
 }
 
-void Supervisor::on_failed(std::uint64_t key, const std::string& reason) {
+// `with_others`: it was to live with others, whose death is the loss that counts.
+void Supervisor::on_failed(std::uint64_t key, const std::string& reason, bool with_others) {
   const Lock lock(mutex_);
   WorkerLink* link = find(key);
-  if (link != nullptr) {
+  if (link != nullptr && with_others) {
+    const Rank rank = link->rank;
+    bury(*link, failure_of(*link));
+    vacate(rank, true);
+  } else if (link != nullptr) {
     const bool has_culprit = is_task_to_blame(*link);
     end_link(*link, {failure_of(*link), false, reason}, has_culprit);
   } else if (!forget_leaver(key)) {
@@ -144,9 +149,11 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   };
   for (WorkerLink* one : dead) collect_from(*one);
   const bool is_known = std::any_of(dead.begin(), dead.end(), is_culprit);
-  const bool has_culprit = is_known || std::any_of(dead.begin(), dead.end(), [](WorkerLink* one) {
+  const bool has_culprit = is_known || was_ended_by_a_task(pid) ||
+                           std::any_of(dead.begin(), dead.end(), [](WorkerLink* one) {
                              return is_task_to_blame(*one);
                            });
+  if (has_culprit && exit.of_process) ended_by_tasks_[ended_count_++ % ended_by_tasks_.size()] = pid;
   std::vector<Collateral> shares;
   for (WorkerLink* one : dead) {
     const bool is_own = dead.size() == 1 || is_culprit(one);
@@ -165,6 +172,11 @@ std::vector<WorkerLink*> Supervisor::those_in(pid_t pid) {
     if (link && link->pid == pid) found.push_back(link.get());
   }
   return found;
+}
+
+// Of one that had no time to say that it lives there its death is told after that of the others.
+bool Supervisor::was_ended_by_a_task(pid_t pid) const {
+  return std::find(ended_by_tasks_.begin(), ended_by_tasks_.end(), pid) != ended_by_tasks_.end();
 }
 
 bool Supervisor::shares_process(const WorkerLink& link) {

@@ -80,8 +80,8 @@ void let_signal_interrupt() {
 
 class Host {
  public:
-  Host(int socket, const std::string& entry, PyInterpreterState* main)
-      : socket_(socket), entry_(entry), main_(main), thread_(::pthread_self()) {
+  Host(int socket, const std::string& entry, PyInterpreterState* main, bool alone)
+      : socket_(socket), entry_(entry), main_(main), alone_(alone), thread_(::pthread_self()) {
     let_signal_interrupt();
     sigset_t interrupt;
     sigemptyset(&interrupt);
@@ -130,7 +130,7 @@ class Host {
   void work(Worker& worker) {
     const HandlerStack stack;
     try {
-      OwnGilInterpreter interpreter(main_);
+      OwnGilInterpreter interpreter(main_, alone_);
       const std::string number = std::to_string(worker.socket.get());
       worker.code = interpreter.run(entry_ + "(" + number + ")\n");
     } catch (const std::exception& error) {
@@ -172,6 +172,7 @@ class Host {
   const int socket_;
   const std::string& entry_;
   PyInterpreterState* const main_;
+  const bool alone_;
   const pthread_t thread_;
   sigset_t while_waiting_;
   // the process's first thread
@@ -185,13 +186,13 @@ class Host {
 
 }  // namespace
 
-int serve_interpreters(int socket, const std::string& entry) noexcept {
+int serve_interpreters(int socket, const std::string& entry, bool alone) noexcept {
   if (PySys_AddAuditHook(on_audit, nullptr) != 0) return -1;
   PyInterpreterState* const main = PyInterpreterState_Get();
   int code = EXIT_FAILURE;
   std::string failure;
   Py_BEGIN_ALLOW_THREADS try {
-    code = Host(socket, entry, main).run();
+    code = Host(socket, entry, main, alone).run();
   } catch (const std::exception& error) {
     failure = error.what();
   }

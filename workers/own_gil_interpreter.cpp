@@ -8,8 +8,11 @@
 namespace owngil::workers {
 namespace {
 
-// CPython up to 3.13 has races between two interpreters that begin, or end, at the same time.
 std::mutex one_at_a_time;
+
+std::unique_lock<std::mutex> turn(bool alone) {
+  return alone ? std::unique_lock(one_at_a_time) : std::unique_lock(one_at_a_time, std::defer_lock);
+}
 
 // What CPython calls isolated. Anything else is refused by it with a GIL of its own, or unsafe.
 constexpr PyInterpreterConfig kIsolated{
@@ -41,8 +44,8 @@ int number_in(PyObject* names, const char* name) noexcept {
 
 }  // namespace
 
-OwnGilInterpreter::OwnGilInterpreter(PyInterpreterState* main) {
-  const std::lock_guard lock(one_at_a_time);
+OwnGilInterpreter::OwnGilInterpreter(PyInterpreterState* main, bool alone) : alone_(alone) {
+  const auto lock = turn(alone_);
   PyThreadState* const in_main = PyThreadState_New(main);
   if (in_main == nullptr) throw std::runtime_error("no memory for a thread of an interpreter");
   PyEval_AcquireThread(in_main);
@@ -62,7 +65,7 @@ OwnGilInterpreter::OwnGilInterpreter(PyInterpreterState* main) {
 OwnGilInterpreter::~OwnGilInterpreter() {
   join_threads();
   PyThreadState* const outside = PyEval_SaveThread();
-  const std::lock_guard lock(one_at_a_time);
+  const auto lock = turn(alone_);
   PyEval_RestoreThread(outside);
   Py_EndInterpreter(thread_);
 }

@@ -16,8 +16,9 @@ namespace owngil::workers {
 class OwnGilInterpreter {
  public:
   // `main`: the process's own interpreter, which nobody may keep busy. On return the calling thread
-  // is in the new one. Throws std::runtime_error; then the thread is in none, as before.
-  explicit OwnGilInterpreter(PyInterpreterState* main);
+  // is in the new one. `alone`: no other one of the process may begin or end at the same time.
+  // Throws std::runtime_error; then the thread is in none, as before.
+  OwnGilInterpreter(PyInterpreterState* main, bool alone);
   OwnGilInterpreter(const OwnGilInterpreter&) = delete;
   OwnGilInterpreter& operator=(const OwnGilInterpreter&) = delete;
   ~OwnGilInterpreter();
@@ -27,6 +28,7 @@ class OwnGilInterpreter {
   [[nodiscard]] int run(const std::string& source) noexcept;
 
  private:
+  const bool alone_;
   PyThreadState* thread_ = nullptr;
 };
 

@@ -127,13 +127,14 @@ PyObject* begin_host(PyObject*, PyObject*) noexcept {
   });
 }
 
-// serve_interpreters(socket, entry) -> exit code
+// serve_interpreters(socket, entry, alone) -> exit code
 PyObject* serve_interpreters_method(PyObject*, PyObject* arguments) noexcept {
   int socket = -1;
   const char* entry = nullptr;
-  if (!PyArg_ParseTuple(arguments, "is", &socket, &entry)) return nullptr;
+  int alone = 1;
+  if (!PyArg_ParseTuple(arguments, "isp", &socket, &entry, &alone)) return nullptr;
   return guarded([&]() -> PyObject* {
-    const int code = serve_interpreters(socket, entry);
+    const int code = serve_interpreters(socket, entry, alone != 0);
     return code < 0 ? nullptr : PyLong_FromLong(code);
   });
 }

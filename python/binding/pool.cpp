@@ -102,6 +102,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
                                 "config",
                                 "spawn",
                                 "hosts",
+                                "reuses_places",
                                 "name",
                                 "fds",
                                 "number",
@@ -128,6 +129,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   Py_ssize_t config_size = 0;
   int spawn = 0;
   unsigned int hosts = 0;
+  int reuses_places = 0;
   int kill_orphans = 1;
   const char* name = nullptr;
   PyObject* fds = nullptr;
@@ -136,10 +138,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* context = nullptr;
   int forward_output = 0;
   if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKKKKKKOOy#y#pIsO!OOOpp:_open", const_cast<char**>(names), &workers,
+          args, kwargs, "$IIKKKKKKKKOOy#y#pIpsO!OOOpp:_open", const_cast<char**>(names), &workers,
           &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
           &restart_window_ns, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
-          &config, &config_size, &spawn, &hosts, &name, &PyList_Type, &fds, &number, &number_lasts,
+          &config, &config_size, &spawn, &hosts, &reuses_places,
+          &name, &PyList_Type, &fds, &number, &number_lasts,
           &context, &forward_output, &kill_orphans)) {
     return nullptr;
   }
@@ -173,7 +176,8 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
     if (state->runtime == nullptr) state->runtime = new runtime::Runtime;
     self->supervisor = &state->runtime->open_pool(
         options, std::move(spec), std::move(welcome),
-        spawn != 0 ? runtime::StartMethod::spawn : runtime::StartMethod::fork_template, hosts);
+        spawn != 0 ? runtime::StartMethod::spawn : runtime::StartMethod::fork_template,
+        {.hosts = hosts, .reuses_places = reuses_places != 0});
   });
   if (!opened) return nullptr;
   self->generation = state->generation;

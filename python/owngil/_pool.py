@@ -148,7 +148,7 @@ class Pool(_core.PoolBase, Executor):
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
         preload = _module_names(preload)
         self._check_flag("forward_output", forward_output)
-        hosts = _count_hosts(kind, hosts)
+        hosts, reuses_places = _hosting(kind, hosts)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
         self._resizing = threading.Lock()
@@ -191,6 +191,7 @@ class Pool(_core.PoolBase, Executor):
             config=config,
             spawn=start == "spawn",
             hosts=min(hosts, workers),
+            reuses_places=reuses_places,
             name=self._name,
             fds=self._initargs_fds,
             number=self._functions.number,
@@ -441,26 +442,17 @@ def _role(start: str, hosts: int) -> Role:
     return "host" if hosts else "worker"
 
 
-def _count_hosts(kind: str, hosts: int | None) -> int:
-    """0: each worker is a process."""
+def _hosting(kind: str, hosts: int | None) -> tuple[int, bool]:
+    """(processes that the workers share, whether they are replaced there); 0: each is a process."""
     if hosts is not None:
         _check_count("hosts", hosts, "an integer or None")
     if kind != "interpreter":
         if hosts is not None:
             raise ValueError(f'hosts is for kind="interpreter", not for kind={kind!r}')
-        return 0
-    if sys.hexversion < 0x030D_0000:
-        raise RuntimeError(
-            'kind="interpreter" needs CPython 3.13 or later: 3.12 initializes extension modules '
-            "inside the interpreters, which crashes the process when two of them import datetime "
-            'or hashlib. Use kind="process", which is as fast.'
-        )
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        raise RuntimeError(
-            "this Python has no GIL, so there is nothing for interpreters to own: use "
-            'kind="thread", whose threads run in parallel here, or kind="process".'
-        )
-    return hosts or 1
+        return 0, False
+    from ._cpython import interpreters
+
+    return hosts or 1, interpreters().end_in_place
 
 
 def _capture(weak: weakref.ref[Pool]) -> int:

@@ -15,7 +15,7 @@ std::uint64_t place(HostPlan& plan, std::uint32_t rank, std::uint64_t next) {
 }
 
 TEST(HostPlan, DealsTheRanksOutToItsHosts) {
-  HostPlan plan(2);
+  HostPlan plan(2, false);
   EXPECT_EQ(place(plan, 0, 10), 10U);
   EXPECT_EQ(place(plan, 1, 20), 20U);
   EXPECT_EQ(place(plan, 2, 30), 10U);
@@ -23,7 +23,7 @@ TEST(HostPlan, DealsTheRanksOutToItsHosts) {
 }
 
 TEST(HostPlan, UsesNoPlaceTwiceAndLetsTheOthersFollowToTheNewHost) {
-  HostPlan plan(1);
+  HostPlan plan(1, false);
   EXPECT_EQ(place(plan, 0, 10), 10U);
   EXPECT_EQ(place(plan, 1, 20), 10U);
   EXPECT_EQ(place(plan, 0, 20), 20U);
@@ -32,10 +32,27 @@ TEST(HostPlan, UsesNoPlaceTwiceAndLetsTheOthersFollowToTheNewHost) {
 }
 
 TEST(HostPlan, NamesTheHostThatANewOneReplaces) {
-  HostPlan plan(1);
+  HostPlan plan(1, false);
   EXPECT_EQ(plan.begin_host(0, 10), 0U);
   EXPECT_EQ(plan.begin_host(0, 20), 10U);
   EXPECT_EQ(plan.hosts(), (std::vector<std::uint64_t>{20}));
+}
+
+TEST(HostPlan, UsesPlacesAgainWhereThatCostsNothing) {
+  HostPlan plan(1, true);
+  EXPECT_EQ(place(plan, 0, 10), 10U);
+  EXPECT_EQ(place(plan, 0, 20), 10U);
+  EXPECT_EQ(place(plan, 1, 20), 10U);
+}
+
+TEST(HostPlan, GivesANewHostToTheRanksOfOneThatHasEnded) {
+  HostPlan plan(2, true);
+  EXPECT_EQ(place(plan, 0, 10), 10U);
+  EXPECT_EQ(place(plan, 1, 20), 20U);
+  plan.lose_host(0);
+  EXPECT_EQ(place(plan, 2, 30), 30U);
+  EXPECT_EQ(place(plan, 0, 40), 30U);
+  EXPECT_EQ(place(plan, 1, 40), 20U);
 }
 
 }  // namespace

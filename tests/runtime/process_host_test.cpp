@@ -81,7 +81,7 @@ class Heard {
         [this](std::uint64_t key, pid_t, const WorkerExit& exit) {
           note([&] { exited_[key].push_back(exit); });
         },
-        [this](std::uint64_t key, const std::string& reason) {
+        [this](std::uint64_t key, const std::string& reason, bool) {
           note([&] { failed_[key].push_back(reason); });
         },
         [this](const std::string& text) { note([&] { notes_.push_back(text); }); },

@@ -124,7 +124,7 @@ void fork_worker(int socket, std::string_view role) {
   host.emplace(control, runtime::ProcessHost::Callbacks{
                             [](std::uint64_t, pid_t) {},
                             [](std::uint64_t, pid_t, const runtime::WorkerExit&) {},
-                            [](std::uint64_t, const std::string& reason) {
+                            [](std::uint64_t, const std::string& reason, bool) {
                               std::fprintf(stderr, "%s\n", reason.c_str());
                             },
                             [](const std::string&) {}});
