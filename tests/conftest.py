@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from harness import leaks
+from harness import kinds, leaks
 from harness.time_limit import TimeLimit
 
 
@@ -19,5 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A worker that must show its Python stack is told so by SIGABRT.
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     config.addinivalue_line("markers", "time_limit(seconds): how long a test may take")
+    config.addinivalue_line("markers", "kinds(name, …): of workers that a test is for")
+    config.pluginmanager.register(kinds, "owngil kinds")
     config.pluginmanager.register(TimeLimit(), "owngil time limit")
     config.pluginmanager.register(leaks, "owngil leak check")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A gate holds tasks back, in whatever process they run, until the test opens it.
 
-Processes: travels to a worker as a path. Whoever enters leaves a mark (its pid and its label), then
-waits for a file lock that the test's process holds; the kernel lets go of it when that one ends.
+Processes: travels to a worker as a path. Whoever enters leaves a mark (its pid, its thread and its
+label), then waits for a file lock that the test's process holds; the kernel lets go of it when that
+one ends.
 Not: a barrier; those who enter after it was opened walk through.
 """
 
@@ -12,6 +13,7 @@ import fcntl
 import os
 import uuid
 from pathlib import Path
+from threading import get_native_id
 
 from harness.conditions import wait_until
 
@@ -32,7 +34,7 @@ class Gate:
 
     def enter(self, label: object = "") -> int:
         """Runs in a worker: leave the mark, wait until the gate is open; returns the pid."""
-        (self.folder / f"entered-{os.getpid()}-{label}").touch()
+        (self.folder / f"entered-{os.getpid()}-{get_native_id()}-{label}").touch()
         waiting = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(waiting, fcntl.LOCK_SH)
@@ -42,8 +44,8 @@ class Gate:
 
     def entered(self) -> list[tuple[int, str]]:
         """(pid, label) of everybody who came to the gate."""
-        marks = (path.name.split("-", 2) for path in self.folder.glob("entered-*"))
-        return sorted((int(pid), label) for _, pid, label in marks)
+        marks = (path.name.split("-", 3) for path in self.folder.glob("entered-*"))
+        return sorted((int(pid), label) for _, pid, _, label in marks)
 
     def wait_for_entered(self, count: int = 1) -> list[tuple[int, str]]:
         wait_until(lambda: len(self.entered()) >= count, f"{count} tasks at the gate")

@@ -9,7 +9,6 @@ Threads: any. Takes seconds; only for tests that have failed already.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import shutil
 import signal
@@ -46,6 +45,8 @@ def kill_family(root: int) -> None:
 
 
 def _own_python_stacks() -> str:
+    import faulthandler  # here: workers that are interpreters import this module, and cannot have it
+
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import owngil
+from harness import kinds
 from harness.gate import Gate
 
 
 @pytest.fixture
-def pool() -> Iterator[owngil.Pool]:
-    """A pool of two workers."""
-    with owngil.Pool(2) as pool:
+def pool(worker_kind: str) -> Iterator[owngil.Pool]:
+    """A pool of two workers, of each kind in turn."""
+    with owngil.Pool(2, **kinds.options(worker_kind)) as pool:
         yield pool
 
 

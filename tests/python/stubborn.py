@@ -171,3 +171,10 @@ EASY: tuple[Callable[[Path], object], ...] = (
     select_nothing,
 )
 HARD: tuple[Callable[[Path], object], ...] = (swallow, ignore_signals, stop_itself)
+
+
+def skip_what_is_refused(task: object, worker_kind: str) -> None:
+    import pytest  # here, for workers import this module
+
+    if task is ignore_signals and worker_kind != "process":
+        pytest.skip("an interpreter that is not the process's main one may set no handlers")

@@ -18,6 +18,8 @@ import owngil
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 LONG_GRACE_S = 600.0
 
 
@@ -34,8 +36,10 @@ def started(pool: owngil.Pool | owngil.PoolOptions, task: Any, begun: Path, *arg
 
 @pytest.mark.parametrize("task", stubborn.EASY)
 def test_a_task_is_stopped_wherever_python_can_be_interrupted(
-    pool: owngil.Pool, begun: Path, task: Callable[[Path], object]
+    pool: owngil.Pool, worker_kind: str, begun: Path, task: Callable[[Path], object]
 ) -> None:
+    if worker_kind != "process" and task is not stubborn.spin:
+        pytest.skip("no signal can interrupt what blocks in one of several interpreters")
     future = started(pool, task, begun)
     assert future.cancel(running=True, grace=LONG_GRACE_S)
     with pytest.raises(CancelledError):
@@ -48,8 +52,9 @@ def test_a_task_is_stopped_wherever_python_can_be_interrupted(
 
 @pytest.mark.parametrize("task", stubborn.HARD)
 def test_a_task_that_does_not_stop_loses_its_worker_after_the_grace(
-    pool: owngil.Pool, begun: Path, task: Callable[[Path], object]
+    pool: owngil.Pool, worker_kind: str, begun: Path, task: Callable[[Path], object]
 ) -> None:
+    stubborn.skip_what_is_refused(task, worker_kind)
     future = started(pool, task, begun)
     assert future.cancel(running=True, grace=0.05)
     with pytest.raises(CancelledError):

@@ -18,6 +18,8 @@ from harness import processes
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 FORCES = pytest.mark.parametrize("force", ["terminate_workers", "kill_workers"])
 SIGNALS = {"terminate_workers": signal.SIGTERM, "kill_workers": signal.SIGKILL}
 FOR_EVER = 1000.0

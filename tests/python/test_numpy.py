@@ -10,6 +10,8 @@ import owngil
 
 numpy = pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+
 
 def test_numpy_arrays_make_the_round_trip(pool: owngil.Pool) -> None:
     for array in (

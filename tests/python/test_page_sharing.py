@@ -12,6 +12,8 @@ import pytest
 
 import owngil
 
+pytestmark = pytest.mark.kinds("process")  # about the process that a worker is
+
 
 def test_a_worker_that_has_done_a_task_has_less_than_a_mebibyte_of_its_own() -> None:
     with owngil.Pool(2) as pool:

@@ -21,6 +21,8 @@ from harness.conditions import wait_until
 from harness.gate import Gate
 from harness.leaks import TEMPLATE_NAME
 
+pytestmark = pytest.mark.kinds("process")  # an interpreter's death is its host's: test_interpreter_kind.py
+
 
 def guardian() -> int:
     """What it starts looks like it for a moment."""

@@ -18,6 +18,8 @@ import owngil
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ import owngil
 
 numpy = pytest.importorskip("numpy")
 
+pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+
 LARGE = 200_000
 
 

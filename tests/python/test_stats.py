@@ -16,6 +16,8 @@ from harness import scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 
 def test_the_snapshot_names_each_worker(pool: owngil.Pool, gate: Gate) -> None:
     held = [pool.submit(gate.enter) for _ in range(2)]

@@ -23,6 +23,8 @@ from harness import processes
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 
 @pytest.fixture
 def lone() -> Iterator[owngil.Pool]:

@@ -16,6 +16,8 @@ import owngil
 from harness.conditions import wait_until
 from harness.gate import Gate
 
+pytestmark = pytest.mark.kinds("process", "apart")
+
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_signal_fails_the_running_task_and_is_named(

@@ -18,6 +18,8 @@ import tasks
 import owngil
 from harness.conditions import wait_until
 
+pytestmark = pytest.mark.kinds("process")  # about the process that a worker is
+
 
 def test_no_signal_is_blocked_and_none_is_handled_in_a_strange_way(pool: owngil.Pool) -> None:
     blocked, terminate, interrupt, child = pool.submit(_signals).result()
