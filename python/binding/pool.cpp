@@ -141,9 +141,8 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
           args, kwargs, "$IIKKKKKKKKOOy#y#pIpsO!OOOpp:_open", const_cast<char**>(names), &workers,
           &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
           &restart_window_ns, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
-          &config, &config_size, &spawn, &hosts, &reuses_places,
-          &name, &PyList_Type, &fds, &number, &number_lasts,
-          &context, &forward_output, &kill_orphans)) {
+          &config, &config_size, &spawn, &hosts, &reuses_places, &name, &PyList_Type, &fds, &number,
+          &number_lasts, &context, &forward_output, &kill_orphans)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
