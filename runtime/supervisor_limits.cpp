@@ -28,8 +28,9 @@ constexpr std::uint64_t kStackPatienceNs = 20'000'000;
 constexpr std::uint64_t kStackPollNs = 500'000;
 
 // Where others would die with it, a task whose limit has passed is told to stop first: what is
-// written in Python does so within a millisecond, once it gets a CPU. No longer: it is late.
-constexpr std::uint64_t kSparingNs = 40'000'000;
+// written in Python does so within a millisecond, once it gets a CPU. A task that does not costs its
+// future so much time, and its host, which is worse, is not killed because a CPU was busy.
+constexpr std::uint64_t kSparingNs = 200'000'000;
 
 }  // namespace
 

@@ -170,6 +170,7 @@ def test_a_worker_that_dies_over_and_over_does_not_stop_the_others(pool: owngil.
     assert pool.submit(tasks.echo, 1).result() == 1
 
 
+@pytest.mark.kinds("process")  # it forks
 def test_what_a_task_started_does_not_keep_a_dead_worker_alive(
     pool: owngil.Pool, gate: Gate
 ) -> None:
