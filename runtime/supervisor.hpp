@@ -413,7 +413,7 @@ class Supervisor {
   std::uint64_t answered_by_ = 0;  // key of whom an answer or the end is dealt with
   bool printed_ = false;           // and whether it may have printed
   RestartIntensity intensity_;
-  std::deque<Loss> losses_;  // the last few
+  std::deque<Loss> losses_;                // the last few
   std::array<pid_t, 8> ended_by_tasks_{};  // the last few processes
   std::size_t ended_count_ = 0;
   bool closing_ = false;

@@ -149,11 +149,11 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
   };
   for (WorkerLink* one : dead) collect_from(*one);
   const bool is_known = std::any_of(dead.begin(), dead.end(), is_culprit);
-  const bool has_culprit = is_known || was_ended_by_a_task(pid) ||
-                           std::any_of(dead.begin(), dead.end(), [](WorkerLink* one) {
-                             return is_task_to_blame(*one);
-                           });
-  if (has_culprit && exit.of_process) ended_by_tasks_[ended_count_++ % ended_by_tasks_.size()] = pid;
+  const bool has_culprit =
+      is_known || was_ended_by_a_task(pid) ||
+      std::any_of(dead.begin(), dead.end(), [](WorkerLink* one) { return is_task_to_blame(*one); });
+  if (has_culprit && exit.of_process)
+    ended_by_tasks_[ended_count_++ % ended_by_tasks_.size()] = pid;
   std::vector<Collateral> shares;
   for (WorkerLink* one : dead) {
     const bool is_own = dead.size() == 1 || is_culprit(one);

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import owngil
+from harness import kinds
 
 try:
     from test.test_concurrent_futures import test_shutdown, util
@@ -27,6 +28,8 @@ IS_STANDARD = os.environ.get("CONFORMANCE_SUBJECT") == "standard"
 # What upstream's scripts say, and what they must say to use the pool of this package.
 SCRIPT_CHANGES = {
     "from concurrent.futures import Pool": "from owngil import Pool",
+    "from concurrent.futures import InterpreterKindPool": "import functools, owngil; "
+    "InterpreterKindPool = functools.partial(owngil.Pool, kind='interpreter')",
     "if 'forkserver': multiprocessing": "import multiprocessing; multiprocessing",
     "if 'spawn': multiprocessing": "import multiprocessing; multiprocessing",
 }
@@ -56,6 +59,30 @@ class SpawnPoolMixin(PoolMixin):
     ctx = "spawn"
 
 
+class InterpreterKindPool:
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        return owngil.Pool(*arguments, kind="interpreter", **options)
+
+
+class InterpreterPoolMixin(PoolMixin):
+    """A pool whose workers are interpreters, in one process."""
+
+    executor_type: Any = InterpreterKindPool
+    not_applicable: Mapping[str, Sequence[str]] = MappingProxyType(
+        {
+            "its tasks crash by faulthandler, which interpreters cannot load": (
+                "test_crash_big_data",
+                "test_crash_during_func_exec_on_worker",
+                "test_crash_during_result_pickle_on_worker",
+                "test_shutdown_deadlock",
+            ),
+            "it logs to a queue, whose daemon thread an interpreter may not start": (
+                "FailingInitializerMixin.test_initializer",
+            ),
+        }
+    )
+
+
 class ThreadKindPool:
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         return owngil.Pool(*arguments, kind="thread", **options)
@@ -70,7 +97,8 @@ class ThreadPoolMixin(util.ThreadPoolMixin):  # type: ignore[misc]
 def subjects() -> tuple[type, ...]:
     if IS_STANDARD:
         return (util.ProcessPoolForkserverMixin,)
-    return (PoolMixin, SpawnPoolMixin, ThreadPoolMixin)
+    interpreters = (InterpreterPoolMixin,) if "interpreter" in kinds.HERE else ()
+    return (PoolMixin, SpawnPoolMixin, *interpreters, ThreadPoolMixin)
 
 
 def process_subjects() -> tuple[type, ...]:
@@ -93,13 +121,14 @@ def define_cases(
     `not_applicable`: why cases say nothing about this package's pool -> their names.
     """
     known = unittest.TestLoader().getTestCaseNames(mixin)  # type: ignore[arg-type]
-    skips: dict[str, Any] = {
-        name: unittest.skip(reason)(lambda self: None)
-        for reason, names in not_applicable.items()
-        for name in names
-        if name in known and not IS_STANDARD
-    }
     for executor in executors:
+        own = getattr(executor, "not_applicable", {})
+        skips: dict[str, Any] = {
+            name: unittest.skip(reason)(lambda self: None)
+            for reason, names in (*not_applicable.items(), *own.items())
+            for where, _, name in (name.rpartition(".") for name in names)
+            if name in known and where in ("", mixin.__name__) and not IS_STANDARD
+        }
         name = f"{executor.__name__.removesuffix('Mixin')}{mixin.__name__}"
         module[name] = type(
             name, (mixin, executor, util.BaseTestCase), {"__module__": module["__name__"], **skips}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import pytest
 import stages
 from driver import Seen
 from events import fire
-from matrix import INITIALIZER, STARTING, USER
+from matrix import INITIALIZER, OPTIONS, STARTING, USER
 
 import owngil
 from harness import processes, scripts
@@ -24,12 +25,12 @@ DEATHS = 2  # at the start; four in a row would break the pool, as they should
 TASKS = 20
 
 PROGRAM = """
-    import os, signal, sys, owngil
+    import json, os, signal, sys, owngil
     def task(path):
         with open(path, "a") as file: file.write(f"{os.getpid()}\\n")
         signal.pause()
-    start, folder = sys.argv[1:]
-    pool = owngil.Pool(2, start=start)
+    options, folder = sys.argv[1:]
+    pool = owngil.Pool(2, **json.loads(options))
     for name in "ab":
         os.mkfifo(f"{folder}/{name}")
         pool.submit(task, f"{folder}/{name}")
@@ -38,21 +39,21 @@ PROGRAM = """
 """
 
 
-def starting(event: str, start: str, folder: Path) -> Seen:
+def starting(event: str, way: str, folder: Path) -> Seen:
     """The first workers die before they are ready."""
     assert event == "SIGKILL"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(dies_at_start.FOLDER, str(folder))
         patch.setenv(dies_at_start.DEATHS, str(DEATHS))
-        with owngil.Pool(2, start=start, preload=["dies_at_start"]) as pool:
+        with owngil.Pool(2, **OPTIONS[way], preload=["dies_at_start"]) as pool:
             futures = [pool.submit(stages.identity, number) for number in range(TASKS)]
             assert [future.result() for future in futures] == list(range(TASKS))
             assert len(list(folder.iterdir())) == DEATHS
             return Seen(pool.submit(stages.identity, 1).result(), None, 0)
 
 
-def initializer(event: str, start: str, folder: Path) -> Seen:
-    pool = owngil.Pool(2, start=start, initializer=fire, initargs=(event,))
+def initializer(event: str, way: str, folder: Path) -> Seen:
+    pool = owngil.Pool(2, **OPTIONS[way], initializer=fire, initargs=(event,))
     futures = [pool.submit(stages.identity, number) for number in range(TASKS)]
     errors = [future.exception() for future in futures]
     assert all(isinstance(error, owngil.PoolBroken) for error in errors)
@@ -62,10 +63,10 @@ def initializer(event: str, start: str, folder: Path) -> Seen:
     return Seen(None, errors[0], 0)
 
 
-def user(event: str, start: str, folder: Path) -> None:
+def user(event: str, way: str, folder: Path) -> None:
     """A program with two tasks that run dies; nothing that it started lives on."""
     assert event == "SIGKILL"
-    command = [sys.executable, "-c", scripts.dedent(PROGRAM), start, str(folder)]
+    command = [sys.executable, "-c", scripts.dedent(PROGRAM), json.dumps(OPTIONS[way]), str(folder)]
     with scripts.Program(command) as program:
         wait_until(lambda: len(program.out().split()) == 2, "the pids of the workers")
         family = processes.family(program.pid)

@@ -249,6 +249,7 @@ def _outcomes(results: Iterator[Any]) -> Iterator[Outcome]:
 # Events that come from outside, whatever the stage.
 FROM_OUTSIDE: dict[str, Callable[[Cell, int], Finish]] = {
     "future.cancel(running=True)": _cancelled,
+    "future.cancel(running=True) of what blocks in C": _cancelled,
     "pool.kill(future)": _killed,
 }
 

@@ -4,7 +4,9 @@ get. The tests read it (test_matrix.py), and ARCHITECTURE.md shows it:
 
     ./dev run python tests/failures/matrix.py --write ARCHITECTURE.md
 
-A row is a line; it stands for a test for each of its stages and each way to start workers.
+A row is a line; it stands for a test for each of its stages and each way to have workers: processes
+that were forked from a template, or spawned, and interpreters. Of these each has a host of its own
+here, for what dies is the host; tests/python/test_interpreter_kind.py has those that share one.
 """
 
 from __future__ import annotations
@@ -12,11 +14,18 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BEGIN = "<!-- failures begin: made by tests/failures/matrix.py -->"
 END = "<!-- failures end -->"
 
 STARTS = ("template", "spawn")
+INTERPRETER = "interpreter"  # in a host that was forked from a template
+OPTIONS: dict[str, dict[str, Any]] = {
+    "template": {"start": "template"},
+    "spawn": {"start": "spawn"},
+    INTERPRETER: {"kind": "interpreter", "hosts": 2},
+}
 
 
 @dataclass(frozen=True)
@@ -71,9 +80,15 @@ class Row:
     neighbours: str = UNTOUCHED
     limited: bool = False  # the task has a time limit: without one it would run for ever
     disorder: bool = False  # the next cell gets a pool of its own
-    kind: str = "process"
-    starts: tuple[str, ...] = STARTS
+    kinds: tuple[str, ...] = ("process", INTERPRETER)
+    starts: tuple[str, ...] = STARTS  # of processes
 
+    def ways(self) -> list[str]:
+        processes = self.starts if "process" in self.kinds else ()
+        return [*processes, *(kind for kind in self.kinds if kind == INTERPRETER)]
+
+
+PROCESS, REFUSED = ("process",), (INTERPRETER,)
 
 MATRIX = (
     # --- it raises
@@ -95,25 +110,50 @@ MATRIX = (
     Row("segfault", (*IN_CODE, BEFORE_COMMIT, *IN_MAP, SHUTDOWN), died("SIGSEGV"), REPLACED),
     Row("segfault", (*OUTSIDE, AFTER_COMMIT), RESULT, REPLACED),
     Row("stack overflow in C", (*IN_CODE, *IN_MAP), died("SIGSEGV"), REPLACED),
-    Row("exec", (*IN_CODE, *IN_MAP), died("exit code 0"), REPLACED),
+    Row("exec", (*IN_CODE, *IN_MAP), died("exit code 0"), REPLACED, kinds=PROCESS),
     # --- it never ends
     Row("SIGSTOP", (*IN_CODE, *IN_MAP), TIMEOUT, REPLACED, limited=True),
     Row("endless Python loop", (*IN_CODE, *IN_MAP), TIMEOUT, REPLACED, limited=True),
     Row("endless C call with the GIL", (*IN_CODE, *IN_MAP), TIMEOUT, REPLACED, limited=True),
     Row("endless C call without the GIL", (*IN_CODE, *IN_MAP), TIMEOUT, REPLACED, limited=True),
-    Row("future.cancel(running=True)", ("executing",), Gets("CancelledError"), KEPT),
+    Row("future.cancel(running=True)", ("executing",), Gets("CancelledError"), KEPT, kinds=PROCESS),
+    Row(
+        "future.cancel(running=True) of what blocks in C",
+        ("executing",),
+        Gets("CancelledError"),
+        REPLACED,
+        kinds=REFUSED,
+    ),
     Row("pool.kill(future)", ("executing",), Gets("CancelledError"), REPLACED),
     # --- it leaves the worker in disorder
     Row("closes every fd", (*IN_CODE, *IN_MAP), RESULT, REPLACED),
-    Row("replaces signal handlers", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
+    Row(
+        "replaces signal handlers", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True, kinds=PROCESS
+    ),
     Row("changes cwd, environment, umask", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
     Row("leaves a thread", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
-    Row("leaves a daemon thread", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
+    Row("leaves a daemon thread", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True, kinds=PROCESS),
     Row("leaves a child process", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
     Row("writes 100 MB to stdout and stderr", ("executing", "middle item"), RESULT, KEPT),
-    Row("forks and returns twice", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True),
+    Row("forks and returns twice", (*IN_CODE, *IN_MAP), RESULT, KEPT, disorder=True, kinds=PROCESS),
+    # --- an interpreter refuses
+    Row("exec", ("decoding",), Gets("RemoteError"), KEPT, kinds=REFUSED),
+    Row("exec", (*IN_CODE[1:], *IN_MAP), Gets("RuntimeError"), KEPT, kinds=REFUSED),
+    Row("replaces signal handlers", (*IN_CODE, *IN_MAP), Gets("ValueError"), KEPT, kinds=REFUSED),
+    Row("leaves a daemon thread", ("decoding",), Gets("RemoteError"), KEPT, kinds=REFUSED),
+    Row(
+        "leaves a daemon thread", (*IN_CODE[1:], *IN_MAP), Gets("RuntimeError"), KEPT, kinds=REFUSED
+    ),
+    Row("forks and returns twice", ("decoding",), Gets("RemoteError"), KEPT, kinds=REFUSED),
+    Row(
+        "forks and returns twice",
+        (*IN_CODE[1:], *IN_MAP),
+        Gets("RuntimeError"),
+        KEPT,
+        kinds=REFUSED,
+    ),
     # --- it is not the worker that it happens to, or not yet
-    Row("SIGKILL", (STARTING,), RESULT, REPLACED),
+    Row("SIGKILL", (STARTING,), RESULT, REPLACED, kinds=PROCESS),
     Row("SIGKILL", (TEMPLATE,), RESULT, RENEWED.format("template"), starts=("template",)),
     Row("SIGKILL", (GUARDIAN,), RESULT, RENEWED.format("guardian")),
     Row("SIGKILL", (USER,), NOTHING, GONE, neighbours="-"),
@@ -123,15 +163,24 @@ MATRIX = (
 
 
 def cells() -> list[tuple[Row, str, str]]:
-    """(row, stage, start) of every test."""
-    return [(row, stage, start) for row in MATRIX for stage in row.stages for start in row.starts]
+    """(row, stage, way to have workers) of every test that this Python can run."""
+    from harness import kinds  # here: the table is also written by this file as a program
+
+    here = [way for way in OPTIONS if way != INTERPRETER or "interpreter" in kinds.HERE]
+    return [
+        (row, stage, way)
+        for row in MATRIX
+        for stage in row.stages
+        for way in row.ways()
+        if way in here
+    ]
 
 
-def sentence(row: Row, stage: str, start: str) -> str:
+def sentence(row: Row, stage: str, way: str) -> str:
     """The name of a test."""
     when = f"in the {stage} of a map" if stage in IN_MAP else stage
     when = f"while {when}" if stage in (*IN_CODE, *OUTSIDE, STARTING) else when
-    return f"{row.event} {when}: the task gets {row.task}, and the pool {row.pool} ({start})"
+    return f"{row.event} {when}: the task gets {row.task}, and the pool {row.pool} ({way})"
 
 
 def table() -> str:
@@ -148,8 +197,8 @@ def table() -> str:
         (
             row.event,
             "; ".join(_grouped(row.stages)),
-            row.kind,
-            "both" if row.starts == STARTS else ", ".join(row.starts),
+            ", ".join(row.kinds),
+            _starts(row),
             str(row.task) + (" (it has a time limit)" if row.limited else ""),
             row.neighbours,
             row.pool,
@@ -157,6 +206,12 @@ def table() -> str:
         for row in MATRIX
     ]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ("---",) * 7, *rows))
+
+
+def _starts(row: Row) -> str:
+    if "process" not in row.kinds:
+        return "template"
+    return "both" if row.starts == STARTS else ", ".join(row.starts)
 
 
 def _grouped(stages: tuple[str, ...]) -> list[str]:

@@ -92,7 +92,7 @@ def fire_after_commit(event: str) -> int:
             pass
         fire(event)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait).start()
     return 1
 
 

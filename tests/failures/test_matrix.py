@@ -21,18 +21,18 @@ ROOT = Path(__file__).parents[2]
 
 
 class Pools:
-    """One pool for each way to start, opened anew when a cell has closed it."""
+    """One pool for each way to have workers, opened anew when a cell has closed it."""
 
     def __init__(self) -> None:
         self._open: dict[str, owngil.Pool] = {}
 
-    def get(self, start: str) -> owngil.Pool:
-        if start not in self._open:
-            self._open[start] = owngil.Pool(2, start=start)
-        return self._open[start]
+    def get(self, way: str) -> owngil.Pool:
+        if way not in self._open:
+            self._open[way] = owngil.Pool(2, **matrix.OPTIONS[way])
+        return self._open[way]
 
-    def close(self, start: str) -> None:
-        self._open.pop(start).shutdown()
+    def close(self, way: str) -> None:
+        self._open.pop(way).shutdown()
 
     def __enter__(self) -> Pools:
         return self
@@ -43,8 +43,8 @@ class Pools:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for start in list(self._open):
-            self.close(start)
+        for way in list(self._open):
+            self.close(way)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,13 @@ def check(gets: Gets, seen: Seen) -> None:
 def cells(*, apart: bool) -> pytest.MarkDecorator:
     found = [cell for cell in matrix.cells() if (cell[1] in matrix.APART) == apart]
     return pytest.mark.parametrize(
-        ("row", "stage", "start"), found, ids=[matrix.sentence(*cell) for cell in found]
+        ("row", "stage", "way"), found, ids=[matrix.sentence(*cell) for cell in found]
     )
 
 
 @cells(apart=False)
-def test(row: Row, stage: str, start: str, pools: Pools, tmp_path: Path) -> None:
-    cell = Cell(pools.get(start), tmp_path, row.event, row.limited)
+def test(row: Row, stage: str, way: str, pools: Pools, tmp_path: Path) -> None:
+    cell = Cell(pools.get(way), tmp_path, row.event, row.limited)
     seen = cell.happen(stage)
     check(row.task, seen)
     if row.pool == matrix.KEPT:
@@ -82,13 +82,13 @@ def test(row: Row, stage: str, start: str, pools: Pools, tmp_path: Path) -> None
     elif stage != matrix.SHUTDOWN:
         wait_until(lambda: not cell.lives(seen.pid), "the worker's end")
     if stage == matrix.SHUTDOWN or row.disorder:
-        pools.close(start)
+        pools.close(way)
 
 
 @cells(apart=True)
-def test_apart(row: Row, stage: str, start: str, tmp_path: Path) -> None:
+def test_apart(row: Row, stage: str, way: str, tmp_path: Path) -> None:
     """Stages of a pool, or of a program, that no other cell can share."""
-    seen = apart.WAYS[stage](row.event, start, tmp_path)
+    seen = apart.WAYS[stage](row.event, way, tmp_path)
     if seen is not None:
         check(row.task, seen)
 

@@ -45,7 +45,7 @@ def kill_family(root: int) -> None:
 
 
 def _own_python_stacks() -> str:
-    import faulthandler  # here: workers that are interpreters import this module, and cannot have it
+    import faulthandler  # here: interpreters import this module, and cannot have that
 
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file, all_threads=True)

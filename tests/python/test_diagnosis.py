@@ -24,7 +24,9 @@ from harness import scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
 
-pytestmark = pytest.mark.kinds("process")  # an interpreter's death is its host's: test_interpreter_kind.py
+pytestmark = pytest.mark.kinds(
+    "process"
+)  # an interpreter's death is its host's: test_interpreter_kind.py
 
 # Of ipc/layout.hpp: where the words of a dump stand in a channel, and where its text does.
 DUMP, TEXT = 0x500, 0x13000

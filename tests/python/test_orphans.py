@@ -18,7 +18,9 @@ import owngil
 from harness import processes, scripts
 from harness.conditions import wait_until
 
-pytestmark = pytest.mark.kinds("process")  # an interpreter's death is its host's: test_interpreter_kind.py
+pytestmark = pytest.mark.kinds(
+    "process"
+)  # an interpreter's death is its host's: test_interpreter_kind.py
 
 
 def start_program() -> int:

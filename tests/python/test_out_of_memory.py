@@ -13,7 +13,9 @@ import pytest
 import owngil
 from harness import scripts
 
-pytestmark = pytest.mark.kinds("process")  # an interpreter's death is its host's: test_interpreter_kind.py
+pytestmark = pytest.mark.kinds(
+    "process"
+)  # an interpreter's death is its host's: test_interpreter_kind.py
 
 LIMIT = 160 << 20
 

@@ -21,7 +21,9 @@ from harness.conditions import wait_until
 from harness.gate import Gate
 from harness.leaks import TEMPLATE_NAME
 
-pytestmark = pytest.mark.kinds("process")  # an interpreter's death is its host's: test_interpreter_kind.py
+pytestmark = pytest.mark.kinds(
+    "process"
+)  # an interpreter's death is its host's: test_interpreter_kind.py
 
 
 def guardian() -> int:

@@ -165,6 +165,7 @@ def test_the_error_shows_where_the_task_was(
     pool: owngil.Pool, worker_kind: str, tmp_path: Path, task: Callable[[Path], object]
 ) -> None:
     stubborn.skip_what_is_refused(task, worker_kind)
+
     def late() -> owngil.TaskTimeout | None:
         error = pool.options(timeout=2 * LIMIT_S).submit(task, tmp_path / "begun").exception()
         assert isinstance(error, owngil.TaskTimeout)
