@@ -42,6 +42,7 @@ examples:
   ./dev chaos                          2,000 kills, about a minute
   ./dev chaos --kills 10000
   ./dev chaos --start spawn --kills 500
+  ./dev chaos --kind interpreter --kills 1000
   ./dev chaos --seed 7                 the tasks and pauses of the run that printed "seed 7";
                                        what they meet, the kernel decides anew
 """
@@ -55,6 +56,7 @@ class Settings:
     seed: int
     workers: int
     start: str
+    kind: str
     pause_ms: float
 
 
@@ -69,7 +71,9 @@ def run(settings: Settings) -> int:
         path.touch()
         with (
             watch.StallWatch(lambda: tally.ended),
-            owngil.Pool(settings.workers, start=settings.start, max_restarts=None) as pool,
+            owngil.Pool(
+                settings.workers, kind=settings.kind, start=settings.start, max_restarts=None
+            ) as pool,
             Users(pool, path, tally, settings.seed) as users,
             Killer(settings.kills, settings.pause_ms, settings.seed) as killer,
         ):
@@ -114,9 +118,20 @@ def main() -> int:
         "--start", choices=("template", "spawn"), default="template", help="default: template"
     )
     parser.add_argument(
-        "--pause-ms", type=float, default=8.0, metavar="MS", help="mean between kills (default: 8)"
+        "--kind",
+        choices=("process", "interpreter"),
+        default="process",
+        help="of workers; interpreters share a process, which is killed (default: process)",
+    )
+    parser.add_argument(
+        "--pause-ms",
+        type=float,
+        metavar="MS",
+        help="mean between kills (default: 8; of hosts, which take longer to start, 200)",
     )
     given = vars(parser.parse_args())
+    if given["pause_ms"] is None:
+        given["pause_ms"] = 8.0 if given["kind"] == "process" else 200.0
     if given["seed"] is None:
         given["seed"] = random.SystemRandom().randrange(10**6)
     return run(Settings(**given))

@@ -82,7 +82,8 @@ def victims(mark: str, spared: set[int]) -> dict[str, list[int]]:
         if name == "owngil-template":
             templates.append((started, pid))
         else:
-            found[name.removeprefix("owngil-") if "owngil" in name else "starting"].append(pid)
+            kind = name.removeprefix("owngil-") if "owngil" in name else "starting"
+            found["worker" if kind == "host" else kind].append(pid)
     # A worker is called as the template that it was forked from until it has reported.
     templates.sort()
     found["template"] = [pid for _, pid in templates[:1]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import scripts
+from harness import kinds, scripts
 
 HERE = Path(__file__).parent
 LIMIT_S = 300.0  # of a few seconds' work, on a machine that is busy with other things
@@ -24,9 +24,16 @@ def long_run(name: str, *arguments: str) -> str:
     return done.out
 
 
-@pytest.mark.parametrize(("start", "kills"), [("template", 250), ("spawn", 50)])
-def test_nothing_is_lost_when_processes_are_killed_at_random(start: str, kills: int) -> None:
-    out = long_run("chaos", f"--start={start}", f"--kills={kills}")
+@pytest.mark.parametrize(
+    ("kind", "start", "kills"),
+    [("process", "template", 250), ("process", "spawn", 50), ("interpreter", "template", 50)],
+)
+def test_nothing_is_lost_when_processes_are_killed_at_random(
+    kind: str, start: str, kills: int
+) -> None:
+    if kind not in kinds.HERE:
+        pytest.skip("this Python has no interpreters that could be workers")
+    out = long_run("chaos", f"--kind={kind}", f"--start={start}", f"--kills={kills}")
     assert f"{kills} kills" in out
     assert " 0 wrong, 0 never ended, 0 begun too often or never; 0 leaked;" in out
 

@@ -342,3 +342,19 @@ def test_initializers_run_in_each_interpreter() -> None:
 def test_tasks_run_however_the_host_was_started(start: str) -> None:
     with owngil.Pool(2, kind="interpreter", start=start) as pool:
         assert list(pool.map(abs, range(-100, 0), chunksize=10)) == list(range(100, 0, -1))
+
+
+def private_kib(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private_Dirty"))
+
+
+def test_many_tasks_leave_no_memory_behind(pool: owngil.Pool) -> None:
+    def run(count: int) -> int:
+        assert sum(pool.map(abs, range(count))) == count * (count - 1) // 2
+        futures = [pool.submit(abs, number) for number in range(1000)]
+        assert [future.result() for future in futures] == list(range(1000))
+        return private_kib(pool.submit(os.getpid).result())
+
+    before = run(100_000)
+    assert run(500_000) <= before + 256

@@ -306,6 +306,7 @@ def test_one_that_died_in_silence_says_so_by_saying_nothing(pool: owngil.Pool) -
     assert "stderr" not in str(error)
 
 
+@pytest.mark.kinds("process")  # of interpreters it goes to the first one's stderr: `stack` has it
 def test_the_dump_of_a_fatal_signal_is_in_the_error(
     pool: owngil.Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
