@@ -3,7 +3,7 @@
 //
 // Threads: called with the GIL. Loads in any interpreter: there is no state but the type.
 // Not: part of the runtime; only the lab and traces import it.
-#include "python/gil/sampler_type.hpp"
+#include "python/binding/gil/sampler_type.hpp"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "python/gil/sampler_type.hpp"
+#include "python/binding/gil/sampler_type.hpp"
 
-#include "python/gil/sampler.hpp"
+#include "python/binding/gil/sampler.hpp"
 
 #include <memory>
 #include <new>

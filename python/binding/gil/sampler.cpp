@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "python/gil/sampler.hpp"
+#include "python/binding/gil/sampler.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>

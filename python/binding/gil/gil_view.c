@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // In C, because CPython's internal headers are.
-#include "python/gil/gil_view.h"
+#include "python/binding/gil/gil_view.h"
 
 #if OWNGIL_GIL_IS_VISIBLE
 #define Py_BUILD_CORE 1

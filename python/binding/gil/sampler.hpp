@@ -6,7 +6,7 @@
 // Not: exact. What is shorter than the pace is seen by chance. It never takes the GIL.
 #pragma once
 
-#include "python/gil/gil_view.h"
+#include "python/binding/gil/gil_view.h"
 
 #include <condition_variable>
 #include <cstdint>
