@@ -19,7 +19,7 @@ EXAMPLES = """\
 examples:
   owngil lab                                   which experiments there are
   owngil lab countdown-threads io-vs-python    two of them
-  owngil lab all --report lab.html             all of them, about three minutes, with pictures
+  owngil lab all --report lab.html             all of them, about four minutes, with pictures
   owngil lab convoy --switch-interval 0.001    the same with another switch interval
 """
 
@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=seconds,
-        default=0.5,
+        default=0.3,
         metavar="S",
-        help="how long a thread sleeps (default: 0.5; the articles: 1)",
+        help="how long a thread sleeps (default: 0.3; the articles: 1)",
     )
     parser.add_argument(
         "--threads", type=positive, default=2, metavar="N", help="at once (default: 2)"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as sys.setswitchinterval takes it (default: 0.005)",
     )
     parser.add_argument(
-        "--rounds", type=positive, metavar="N", help="turns of each way (default: 3 to 5)"
+        "--rounds", type=positive, metavar="N", help="turns of each way (default: 5)"
     )
     parser.add_argument("--jython", default="", metavar="JAR", help="a Jython for no-gil")
     parser.add_argument("--no-source", action="store_true", help="do not show the source")

@@ -152,6 +152,7 @@ EXPERIMENTS = (
         open=_open_serial,
         claims=_serial_claims,
         cpus=1,
+        computes_on=1,
     ),
     _experiment(
         "countdown-threads",

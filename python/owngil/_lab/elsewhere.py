@@ -47,7 +47,8 @@ def in_threads(n, times):
     return time.time() - began
 
 n, times = int(sys.argv[1]), int(sys.argv[2])
-countdown(n // 10)
+for warm_up in (serial, in_threads):  # some compile what has run for a while
+    warm_up(n // 4, times)
 one, other = serial(n, times), in_threads(n, times)
 sys.stdout.write("[%r, %r]\\n" % (one, other))
 """
@@ -140,11 +141,21 @@ def _opened(settings: Settings, command: Sequence[str] | None, how_to_get: str) 
     opened = Opened({HERE: lambda: [_here(n, settings.threads)]})
     if command is None:
         opened.absent[THERE.format("another Python")] = how_to_get
+        return opened
+    there = THERE.format(_name_of(command))
+    try:
+        threads_over_serial(command, 1000, settings.threads)  # warm-up: does it run at all?
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        opened.absent[there] = f"it does not run the script: {_said(error)}"
     else:
-        opened.ways[THERE.format(_name_of(command))] = lambda: [
-            threads_over_serial(command, n, settings.threads)
-        ]
+        opened.ways[there] = lambda: [threads_over_serial(command, n, settings.threads)]
     return opened
+
+
+def _said(error: Exception) -> str:
+    """What a program that failed has said last, or else the error."""
+    stderr = str(getattr(error, "stderr", "") or "").strip()
+    return stderr.rpartition("\n")[2] or f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Settings:
     """What the user may change."""
 
     n: int = 10_000_000  # where a countdown starts
-    seconds: float = 0.5  # of a sleep
+    seconds: float = 0.3  # of a sleep
     threads: int = 2
     switch_interval: float = 0.005
     rounds: int = 0  # 0: as many as the experiment wants
@@ -57,7 +57,8 @@ class Experiment:
     open: Callable[[Settings], AbstractContextManager[Opened]]
     claims: Callable[[Samples, Settings], Sequence[Claim]]
     rounds: int = 5
-    cpus: int = 2
+    cpus: int = 2  # that it cannot do without
+    computes_on: int = 2  # so many of them at once; a sleeper needs another, but hardly uses it
     # Where ways measure different things: how their names begin -> (measures, unit).
     quantities: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 

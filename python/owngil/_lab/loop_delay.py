@@ -138,6 +138,6 @@ EXPERIMENTS = (
         source=[many_waits, loop_delays],
         open=_open,
         claims=_claims,
-        rounds=4,
+        computes_on=1,
     ),
 )

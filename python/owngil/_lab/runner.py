@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs an experiment: its ways take turns, round after round, and a calibrating loop goes along."""
+"""Runs an experiment: its ways take turns, round after round, and calibrating loops go along."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ from .verdict import Conditions, judge
 __all__ = ["Calibration", "run", "switch_interval"]
 
 _CALIBRATION_S = 0.02
+_NAP_S = 0.002
 
 
 class Calibration:
-    """A loop without the GIL on every CPU at once: who else is at work here shows in its share."""
+    """Loops without the GIL, on as many CPUs at once as what is measured computes on: who else is
+    at work here shows in their share. If CPUs are left, a thread sleeps beside them, again and
+    again: how late it wakes though nobody holds the GIL is the machine's doing.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, computes_on: int | None = None) -> None:
         from owngil._gil import count_releasing
 
         self._count = count_releasing
         self._cpus = usable_cpus()
+        self._loops = min(self._cpus, computes_on or self._cpus)
         self._shares: list[float] = []
         self._times: list[float] = []
+        self._late: list[float] = []
         steps = 1 << 16
         while (seconds := self._seconds(steps)) < _CALIBRATION_S / 4:
             steps *= 2
@@ -46,9 +52,13 @@ class Calibration:
             self._count(self._steps)
             own.append((time.thread_time() - cpu, time.perf_counter() - began))
 
-        threads = [threading.Thread(target=loop) for _ in range(self._cpus)]
+        threads = [threading.Thread(target=loop) for _ in range(self._loops)]
         for thread in threads:
             thread.start()
+        while self._loops < self._cpus and all(thread.is_alive() for thread in threads):
+            due = time.perf_counter() + _NAP_S
+            time.sleep(_NAP_S)
+            self._late.append(time.perf_counter() - due)
         for thread in threads:
             thread.join()
         self._shares.append(sum(cpu for cpu, _ in own) / sum(wall for _, wall in own))
@@ -58,7 +68,8 @@ class Calibration:
         """What the turns so far tell."""
         middle = median(self._times)
         spread = median(abs(seconds - middle) for seconds in self._times) / middle
-        return Conditions(self._cpus, median(self._shares), spread)
+        late = median(self._late) if self._late else 0.0
+        return Conditions(self._cpus, median(self._shares), spread, late)
 
     def _seconds(self, steps: int) -> float:
         began = time.perf_counter()
@@ -89,13 +100,13 @@ def run(
         with experiment.open(settings) as opened:
             absent = dict(opened.absent)
             samples = {way: [] for way in opened.ways}
-            calibration = Calibration()
+            calibration = Calibration(experiment.computes_on)
             for number in range(rounds):
-                calibration.take()
                 ways = list(opened.ways)
                 first = number % max(1, len(ways))
                 for way in ways[first:] + ways[:first]:  # each goes first in turn
                     show(f"{experiment.name}: round {number + 1} of {rounds}, {way}")
+                    calibration.take()
                     samples[way].append([float(sample) for sample in opened.ways[way]()])
             calibration.take()
     conditions = calibration.conditions()

@@ -43,7 +43,8 @@ def _intervals(settings: Settings) -> list[float]:
 
 @contextmanager
 def _open_intervals(settings: Settings) -> Iterator[Opened]:
-    steps = work.steps_for(work.count_python, min(0.5, settings.seconds))
+    longest = max(_intervals(settings))
+    steps = work.steps_for(work.count_python, max(5 * longest, min(0.5, settings.seconds)))
     ways: dict[str, Callable[[], Sequence[float]]] = {}
     for interval in _intervals(settings):
         ways[_interval(interval)] = lambda interval=interval: wake_ups_at(  # type: ignore[misc]
@@ -125,20 +126,16 @@ def largest_share(holds: Sequence[Hold]) -> float:
 @contextmanager
 def _open_unfairness(settings: Settings) -> Iterator[Opened]:
     threads = max(3, settings.threads)
-    latest: list[Hold] = []
-
-    def measure() -> Sequence[float]:
-        latest[:] = holds_of(threads, 2 * settings.seconds)
-        return [out_of_turn(latest)]
+    seconds = 3 * settings.seconds
 
     def held() -> Sequence[float]:
-        found = holds_of(threads, 2 * settings.seconds)
+        found = holds_of(threads, seconds)
         return [(until - since) / settings.switch_interval for _, since, until in found]
 
     yield Opened(
         {
-            OUT_OF_TURN: measure,
-            LARGEST: lambda: [largest_share(holds_of(threads, 2 * settings.seconds))],
+            OUT_OF_TURN: lambda: [out_of_turn(holds_of(threads, seconds))],
+            LARGEST: lambda: [largest_share(holds_of(threads, seconds))],
             HELD: held,
         }
     )
@@ -260,6 +257,7 @@ EXPERIMENTS = (
         source=[wake_ups_at, late_beside],
         open=_open_intervals,
         claims=_interval_claims,
+        computes_on=1,
     ),
     Experiment(
         name="unfairness",

@@ -22,15 +22,20 @@ NO_VERDICT = "no verdict"
 QUIET_SHARE = 0.85
 # A calibrating loop of a fixed length may vary so much between rounds.
 STEADY_SPREAD = 0.15
+# A thread that sleeps beside such loops, which hold no GIL, may wake so late.
+PROMPT_S = 0.001
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Of a run. `share`: what a loop on every CPU got of them; `spread`: how its time varied."""
+    """Of a run. `share`: what a loop on each CPU that the experiment computes on got of it;
+    `spread`: how its time varied; `late`: how late a thread woke on the CPUs that were left.
+    """
 
     cpus: int
     share: float
     spread: float
+    late: float = 0.0
 
     def objection(self, cpus_needed: int) -> str:
         """Why no verdict may be given here; empty if one may."""
@@ -38,8 +43,13 @@ class Conditions:
             return f"this needs {cpus_needed} CPUs, and this process may use {self.cpus}"
         if self.share < QUIET_SHARE:
             return (
-                f"the machine is too busy: a loop on every CPU got {self.share:.0%} of them, "
-                f"{QUIET_SHARE:.0%} are needed; try again when it is quiet"
+                f"the machine is too busy: loops that only count got {self.share:.0%} of the "
+                f"CPUs that this needs, {QUIET_SHARE:.0%} must be; try again when it is quiet"
+            )
+        if self.late > PROMPT_S:
+            return (
+                f"the machine is too busy: a thread wakes {self.late * 1000:.2g} ms late though "
+                f"nobody holds the GIL, {PROMPT_S * 1000:g} ms may be; try again when it is quiet"
             )
         if self.spread > STEADY_SPREAD:
             return (
@@ -107,16 +117,14 @@ class Verdict:
 def judge(claims: Sequence[Claim], conditions: Conditions, cpus_needed: int = 2) -> Verdict:
     """One verdict of all claims: one that fails is enough, one that is open leaves it open."""
     numbers = tuple(claim.sentence() for claim in claims)
+    if not any(claim.samples for claim in claims):
+        return Verdict(NO_VERDICT, numbers, "what decides could not be measured here")
     if objection := conditions.objection(cpus_needed):
         return Verdict(NO_VERDICT, numbers, objection)
     states = [claim.state() for claim in claims]
     if DOES_NOT_HOLD in states:
         return Verdict(DOES_NOT_HOLD, numbers)
-    if NO_VERDICT in states or not states:
+    if NO_VERDICT in states:
         open_ = [claim.text for claim, state in zip(claims, states, strict=True) if state != HOLDS]
-        return Verdict(
-            NO_VERDICT,
-            numbers,
-            f"the figures do not decide ({'; '.join(open_) or 'nothing was measured'})",
-        )
+        return Verdict(NO_VERDICT, numbers, f"the figures do not decide ({'; '.join(open_)})")
     return Verdict(HOLDS, numbers)

@@ -101,13 +101,21 @@ def _pool_claims(samples: Samples) -> list[Claim]:
 
 
 def _python_claims(samples: Samples, settings: Settings) -> list[Claim]:
+    threads = {
+        IN_THREAD: "beside pure Python, it waits for about one switch interval",
+        in_pool("thread"): "in a pool of threads that is no better",
+    }
     return [
-        Claim(
-            "beside pure Python, it waits for about one switch interval",
-            _round_medians(samples.get(IN_THREAD, ())),
-            settings.switch_interval * 0.3,
-            settings.switch_interval * 3,
-            "s",
+        *(
+            Claim(
+                text,
+                _round_medians(samples[way]),
+                settings.switch_interval * 0.3,
+                settings.switch_interval * 3,
+                "s",
+            )
+            for way, text in threads.items()
+            if way in samples
         ),
         *_pool_claims(samples),
     ]
@@ -191,7 +199,7 @@ def _io(
         source=source,
         open=_beside(count, needs),
         claims=claims,
-        rounds=3,
+        computes_on=1,
     )
 
 
@@ -218,6 +226,7 @@ EXPERIMENTS = (
         open=_open_sleep,
         claims=_sleep_claims,
         cpus=1,
+        computes_on=1,
     ),
     _io(
         "io-vs-python",

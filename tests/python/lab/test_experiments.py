@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,64 @@ def test_another_python_is_asked_what_it_is(empty_path: Path) -> None:
     assert elsewhere.find_old() == [str(empty_path / "python3.1")]
     assert elsewhere.find_gil_free() is None
     assert elsewhere.find_gil_free("no-such.jar") is None
+
+
+def acts_as(folder: Path, name: str, script: str) -> None:
+    """An executable of this name on PATH."""
+    (folder / name).write_text("#!/bin/sh\n" + script)
+    (folder / name).chmod(0o755)
+
+
+# What Jython 2.7.4 and CPython 2.7.18 have answered.
+JYTHON = "[0.18599987030029297, 0.08700013160705566]"
+OLD = "[0.2510240077972412, 0.4470510482788086]"
+
+
+def test_jython_is_run_by_java_and_its_answer_read(empty_path: Path) -> None:
+    jar = empty_path / "jython-standalone.jar"
+    jar.touch()
+    acts_as(
+        empty_path, "java", f'[ "$1 $2 $3 $4 $5" = "-jar {jar} - 1000 2" ] && echo "{JYTHON}"\n'
+    )
+    result = run(EXPERIMENTS["no-gil"], replace(SMALL, jython=str(jar)))
+    there = result.samples["in threads, over one after the other, java jython-standalone.jar"]
+    assert there == [[pytest.approx(0.4677, abs=1e-4)]] * 2
+    assert not result.absent
+    (number,) = result.verdict.numbers
+    assert number.startswith("without a GIL, threads share the work: 0.468x")
+
+
+def test_a_python_that_is_free_threaded_is_asked_whether_its_gil_is_off(empty_path: Path) -> None:
+    answers = f'case $1 in -c) printf %s;; -) echo "{JYTHON}";; esac\n'
+    acts_as(empty_path, "python3.13t", answers % "False")  # PYTHON_GIL=1
+    assert elsewhere.find_gil_free() is None
+    acts_as(empty_path, "python3.14t", answers % "True")
+    assert elsewhere.find_gil_free() == [str(empty_path / "python3.14t")]
+    result = run(EXPERIMENTS["no-gil"], SMALL)
+    assert "in threads, over one after the other, python3.14t" in result.samples
+
+
+def test_jython_on_path_is_found_too(empty_path: Path) -> None:
+    acts_as(empty_path, "jython", "")
+    assert elsewhere.find_gil_free() == [str(empty_path / "jython")]
+
+
+def test_an_old_python_is_run_and_its_answer_read(empty_path: Path) -> None:
+    acts_as(empty_path, "python2.7", f'case $1 in -c) printf True;; -) echo "{OLD}";; esac\n')
+    result = run(EXPERIMENTS["old-gil"], SMALL)
+    there = result.samples["in threads, over one after the other, python2.7"]
+    assert there == [[pytest.approx(1.7809, abs=1e-4)]] * 2
+
+
+def test_a_jython_that_cannot_be_run_is_said(empty_path: Path) -> None:
+    missing = run(EXPERIMENTS["no-gil"], replace(SMALL, jython="no-such.jar"))
+    assert "cannot run no-such.jar: no java on PATH" in next(iter(missing.absent.values()))
+    jar = empty_path / "jython.jar"
+    jar.touch()
+    acts_as(empty_path, "java", "echo 'Error: Unable to access jarfile' >&2; exit 1\n")
+    broken = run(EXPERIMENTS["no-gil"], replace(SMALL, jython=str(jar)))
+    assert "Unable to access jarfile" in next(iter(broken.absent.values()))
+    assert list(broken.samples) == [elsewhere.HERE]
 
 
 def test_its_script_runs_in_this_python_too() -> None:

@@ -48,7 +48,9 @@ def test_the_shape_does_not_hold_on_bad_figures(name: str) -> None:
 @pytest.mark.parametrize("name", recorded.GOOD)
 def test_where_nothing_was_measured_there_is_no_verdict(name: str) -> None:
     samples: dict[str, recorded.Rounds] = {way: [] for way in recorded.GOOD[name]}
-    assert verdict_on(name, samples).state == NO_VERDICT
+    verdict = verdict_on(name, samples)
+    assert verdict.state == NO_VERDICT
+    assert verdict.objection == "what decides could not be measured here"
 
 
 def test_a_pool_of_interpreters_is_held_to_the_same_as_one_of_processes() -> None:
@@ -71,6 +73,7 @@ def test_an_interval_that_crosses_the_bound_decides_nothing() -> None:
         (Conditions(cpus=1, share=1.0, spread=0.0), "needs 2 CPUs"),
         (Conditions(cpus=2, share=0.5, spread=0.0), "too busy"),
         (Conditions(cpus=2, share=1.0, spread=0.4), "too noisy"),
+        (Conditions(cpus=2, share=1.0, spread=0.0, late=0.004), "wakes 4 ms late"),
     ],
 )
 def test_a_machine_that_is_not_fit_gives_no_verdict(conditions: Conditions, reason: str) -> None:
