@@ -13,6 +13,7 @@ __all__ = ["Advice", "advise"]
 
 _WORTH_IT = 1.1  # the lower end of the speed-up's interval
 _ALIKE = 1.1  # times of this ratio are the same to a user
+_MOSTLY_WAITS = 0.5  # of a CPU
 _SIMPLEST_FIRST = ("serial", "thread", "interpreter", "process")
 
 
@@ -81,10 +82,16 @@ def _reason(comparison: Comparison, best: Row) -> str:
     said = f"{facts}: {best.label} is {_speed(comparison, best)} as fast as serial"
     threads = comparison.of_kind("thread")
     if best.kind == "thread":
-        return (
-            f"{said}, as the function gives the GIL up while it works or waits; "
+        said += (
+            ", as the function gives the GIL up while it works or waits; "
             "threads start at once and copy nothing."
         )
+        if comparison.cpu_share < _MOSTLY_WAITS:
+            said += (
+                f" It computes {comparison.cpu_share:.0%} of the time and waits for the rest, so "
+                "more threads than CPUs help as well: compare once more with more workers."
+            )
+        return said
     if threads:
         said += f", where threads are {_speed(comparison, threads[-1])}, because they share a GIL"
     for kind in ("interpreter", "process"):

@@ -45,6 +45,7 @@ class Comparison:
     items: int  # that were run
     items_given: int
     call_seconds: float  # of one call, in a worker
+    cpu_share: float  # of a CPU, that one call takes while it runs
     bytes_per_task: float  # pickled argument and result
     gil_share: float | None  # of the serial run; None if this Python does not let it be seen
     rows: list[Row]

@@ -76,9 +76,10 @@ def measure(
     given = _taken(items)
     counts = worker_counts(workers or usable_cpus())
     show("one call, for a first look")
-    call_seconds = _first_call(fn, given[0], max(1.0, _LONGEST_CALL_SHARE * seconds))
+    limit_s = max(1.0, _LONGEST_CALL_SHARE * seconds)
+    call_seconds, cpu_share = _first_call(fn, given[0], limit_s)
 
-    rows_expected = 1 + len(kinds()) * len(counts)
+    rows_expected = 1 + len(kinds(with_auto=True)) * len(counts)
     turn_seconds = 0.5 * seconds / (rows_expected * _LEAST_ROUNDS)
     count = max(2 * counts[-1], int(turn_seconds / max(call_seconds, 1e-7)))
     chosen = _spread(given, count)
@@ -88,6 +89,7 @@ def measure(
         agree = True
         with HeldShare() as gil:
             expected = _serial(fn, chosen)  # warm-up, and what all must find
+        began = time.monotonic()
         for way in ways[1:]:
             show(f"warming up: {way.row.label}")
             assert way.pool is not None
@@ -96,7 +98,12 @@ def measure(
             except Exception as error:
                 absent[way.row.label] = f"{type(error).__name__}: {error}"
         ways = [way for way in ways if way.row.label not in absent]
-        calibration = Calibration()
+        # Where the way to a worker is longer than the work, rounds would be, too.
+        too_long = (time.monotonic() - began) * _LEAST_ROUNDS / seconds
+        if too_long > 1:
+            fewer = max(2 * counts[-1], int(len(chosen) / too_long))
+            chosen, expected = _spread(chosen, fewer), _spread(expected, fewer)
+        calibration = Calibration(round(cpu_share * counts[-1]))
         for number in range(_MOST_ROUNDS):
             calibration.take()
             first = number % len(ways)
@@ -113,6 +120,7 @@ def measure(
         items=len(chosen),
         items_given=len(given),
         call_seconds=call_seconds,
+        cpu_share=cpu_share,
         bytes_per_task=bytes_per_task(chosen, expected),
         gil_share=gil.value,
         rows=rows,
@@ -139,14 +147,18 @@ def _spread(items: list[Any], count: int) -> list[Any]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> float:
-    """Seconds of one call, in a worker that can be killed if it takes too long."""
+def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> tuple[float, float]:
+    """Seconds of one call, and the share of a CPU that it takes; in a worker, which can be killed
+    if it takes too long.
+    """
     try:
         with Pool(1) as pool:
             limited = pool.options(timeout=limit_s)
-            for _ in range(2):  # the first one also imports
-                took = float(limited.submit(_timed, fn, item).result())
-        return took
+            limited.submit(_timed, fn, item).result()  # which also imports
+            found: list[tuple[float, float]] = []
+            while not found or (len(found) < 5 and sum(took for took, _ in found) < 0.1):
+                found.append(limited.submit(_timed, fn, item).result())
+        return min(took for took, _ in found), min(share for _, share in found)
     except TaskTimeout:
         raise ValueError(
             f"one call takes longer than {limit_s:.3g} s, too long to be repeated in the time that "
@@ -158,15 +170,15 @@ def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> float:
         ) from error
 
 
-def _timed(fn: Callable[[Any], Any], item: Any) -> float:
+def _timed(fn: Callable[[Any], Any], item: Any) -> tuple[float, float]:
     calls = 1
     while True:  # a call of a microsecond is too short for the clock
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         for _ in range(calls):
             fn(item)
         took = time.perf_counter() - began
         if took > 0.001:
-            return took / calls
+            return took / calls, (time.process_time() - cpu) / took
         calls *= 4
 
 
@@ -189,7 +201,7 @@ def _ways(
     ways = [_Way("serial", None, 1, 0.0)]
     absent: dict[str, str] = {}
     with ExitStack() as stack:
-        for kind in kinds():
+        for kind in kinds(with_auto=True):
             for count in counts:
                 show(f"starting {kind}, {count}")
                 began = time.perf_counter()

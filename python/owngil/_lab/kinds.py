@@ -15,11 +15,11 @@ __all__ = ["WORKER_KINDS", "kinds", "pools"]
 WORKER_KINDS = ("process", "interpreter")
 
 
-def kinds() -> tuple[str, ...]:
+def kinds(with_auto: bool = False) -> tuple[str, ...]:
     """As Pool(kind=...) takes them; "auto" is a choice between them."""
     from owngil._pool import KINDS
 
-    return tuple(kind for kind in KINDS if kind != "auto")
+    return tuple(kind for kind in KINDS if with_auto or kind != "auto")
 
 
 @contextmanager

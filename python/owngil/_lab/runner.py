@@ -24,9 +24,9 @@ _NAP_S = 0.002
 
 
 class Calibration:
-    """Loops without the GIL, on as many CPUs at once as what is measured computes on: who else is
-    at work here shows in their share. If CPUs are left, a thread sleeps beside them, again and
-    again: how late it wakes though nobody holds the GIL is the machine's doing.
+    """Loops without the GIL, on as many CPUs at once as what is measured computes on (0: it only
+    waits): who else is at work here shows in their share. If CPUs are left, a thread sleeps beside
+    them, again and again: how late it wakes though nobody holds the GIL is the machine's doing.
     """
 
     def __init__(self, computes_on: int | None = None) -> None:
@@ -34,7 +34,7 @@ class Calibration:
 
         self._count = count_releasing
         self._cpus = usable_cpus()
-        self._loops = min(self._cpus, computes_on or self._cpus)
+        self._loops = self._cpus if computes_on is None else min(self._cpus, computes_on)
         self._shares: list[float] = []
         self._times: list[float] = []
         self._late: list[float] = []
@@ -55,20 +55,24 @@ class Calibration:
         threads = [threading.Thread(target=loop) for _ in range(self._loops)]
         for thread in threads:
             thread.start()
-        while self._loops < self._cpus and all(thread.is_alive() for thread in threads):
+        end = time.perf_counter() + _CALIBRATION_S
+        while self._loops < self._cpus and time.perf_counter() < end:
             due = time.perf_counter() + _NAP_S
             time.sleep(_NAP_S)
             self._late.append(time.perf_counter() - due)
         for thread in threads:
             thread.join()
-        self._shares.append(sum(cpu for cpu, _ in own) / sum(wall for _, wall in own))
-        self._times.append(median(cpu for cpu, _ in own))
+        if own:
+            self._shares.append(sum(cpu for cpu, _ in own) / sum(wall for _, wall in own))
+            self._times.append(median(cpu for cpu, _ in own))
 
     def conditions(self) -> Conditions:
         """What the turns so far tell."""
+        late = median(self._late) if self._late else 0.0
+        if not self._times:
+            return Conditions(self._cpus, 1.0, 0.0, late)
         middle = median(self._times)
         spread = median(abs(seconds - middle) for seconds in self._times) / middle
-        late = median(self._late) if self._late else 0.0
         return Conditions(self._cpus, median(self._shares), spread, late)
 
     def _seconds(self, steps: int) -> float:

@@ -226,7 +226,7 @@ EXPERIMENTS = (
         open=_open_sleep,
         claims=_sleep_claims,
         cpus=1,
-        computes_on=1,
+        computes_on=0,
     ),
     _io(
         "io-vs-python",

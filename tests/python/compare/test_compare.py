@@ -35,6 +35,7 @@ def compared(*rows: Row, **changes: Any) -> Comparison:
         items=100,
         items_given=1000,
         call_seconds=0.01,
+        cpu_share=1.0,
         bytes_per_task=35.0,
         gil_share=0.97,
         rows=[row("serial", 1, 1.0), *rows],
@@ -72,6 +73,10 @@ def test_a_function_that_waits_gets_threads() -> None:
     advice = advise(compared(row("process", 2, 0.52), row("thread", 2, 0.51)))
     assert 'owngil.Pool(2, kind="thread")' in advice.code
     assert "gives the GIL up" in advice.reason
+    assert "more threads than CPUs" not in advice.reason  # it computes without the GIL
+    waits = compared(row("process", 2, 0.52), row("thread", 2, 0.51), cpu_share=0.01)
+    assert "computes 1% of the time" in advise(waits).reason
+    assert "more threads than CPUs" in advise(waits).reason
 
 
 def test_a_function_that_is_too_short_stays_serial() -> None:
@@ -176,6 +181,25 @@ def test_a_function_with_a_mind_of_its_own_is_noticed() -> None:
     comparison = owngil.compare(lambda n: random.random(), range(50), workers=1, seconds=0.05)
     assert not comparison.results_agree
     assert "did not find the same results" in told(comparison)
+
+
+def naps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def test_what_a_call_waits_for_needs_no_cpu() -> None:
+    comparison = owngil.compare(naps, [0.01] * 8, workers=2, seconds=0.05)
+    assert comparison.call_seconds >= 0.01
+    assert comparison.cpu_share < 0.5
+    assert comparison.conditions.share == 1.0  # no loop had to count beside it
+
+
+def test_rounds_are_as_short_as_the_slowest_way_demands() -> None:
+    comparison = owngil.compare(half, range(20_000), workers=1, seconds=0.2)
+    assert comparison.items < 20_000
+    assert comparison.items_given == 20_000
+    assert comparison.results_agree
 
 
 def fails_late(n: int) -> int:

@@ -75,7 +75,9 @@ def test_a_wake_up_counts_if_it_was_due_while_the_computation_ran() -> None:
 def test_the_kinds_are_those_that_the_pool_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
     from owngil import _pool
 
-    assert kinds.kinds() == tuple(kind for kind in _pool.KINDS if kind != "auto")
+    monkeypatch.setattr(_pool, "KINDS", ("thread", "auto"))
+    assert kinds.kinds() == ("thread",)
+    assert kinds.kinds(with_auto=True) == ("thread", "auto")
     monkeypatch.setattr(kinds, "kinds", lambda: ("thread", "no such kind"))
     with kinds.pools(1, int) as (opened, absent):
         assert opened.keys() == {"thread"}
