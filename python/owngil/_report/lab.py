@@ -49,7 +49,8 @@ def lab_page(results: Sequence[Result], machine: Mapping[str, object], when: str
 
 def pictures(result: Result) -> list[str]:
     """Each of its pictures as an SVG file's content."""
-    return [standalone(_drawn(result, *panel)) for panel in _panels(result)]
+    heading = f"{result.name}: {result.title}"
+    return [standalone(_drawn(result, *panel, heading)) for panel in _panels(result)]
 
 
 def result_html(result: Result) -> str:
@@ -96,8 +97,8 @@ def _strip(result: Result, way: str) -> Strip:
     return Strip(way, everything, one.median, one.low, one.high, saw)
 
 
-def _drawn(result: Result, axis: str, unit: str, ways: list[str]) -> str:
-    return strips([_strip(result, way) for way in ways], axis, unit)
+def _drawn(result: Result, axis: str, unit: str, ways: list[str], heading: str = "") -> str:
+    return strips([_strip(result, way) for way in ways], axis, unit, heading)
 
 
 def _panel(result: Result, axis: str, unit: str, ways: list[str]) -> str:

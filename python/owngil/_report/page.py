@@ -38,7 +38,8 @@ _PLOT = """
 .owngil-plot { width: 100%; max-width: 38rem; height: auto; display: block; }
 .owngil-plot text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .owngil-plot .tick, .owngil-plot .axis { fill: var(--dim); font-size: 11px; }
-.owngil-plot .value { font-weight: 600; }
+.owngil-plot .value, .owngil-plot .heading { font-weight: 600; }
+.owngil-plot .heading { font-size: 13px; }
 .owngil-plot .grid { stroke: var(--rule); }
 .owngil-plot .dot { fill: var(--c0); opacity: .35; }
 .owngil-plot .interval { stroke: var(--c0); stroke-width: 6; opacity: .5; }

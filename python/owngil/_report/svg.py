@@ -8,6 +8,7 @@ phone: the picture shrinks to it and its text stays readable.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -43,8 +44,11 @@ class Curve:
     dashed: bool = False
 
 
-def strips(rows: Sequence[Strip], axis: str, unit: str) -> str:
-    """A row each, one above the other; a logarithmic axis where medians are far apart."""
+def strips(rows: Sequence[Strip], axis: str, unit: str, heading: str = "") -> str:
+    """A row each, one above the other; a logarithmic axis where medians are far apart.
+
+    With a heading it stands alone: it then also says what its marks mean.
+    """
     values = [v for row in rows for v in (*row.samples, *row.others) if math.isfinite(v)]
     medians = [row.median for row in rows]
     positive = [v for v in values if v > 0]
@@ -87,7 +91,48 @@ def strips(rows: Sequence[Strip], axis: str, unit: str) -> str:
             for v in row.others
             if not logarithmic or v > 0
         ]
-    return _svg(bottom + 44, parts, f"{axis}: " + ", ".join(row.label for row in rows))
+    height = bottom + 44.0
+    if heading:
+        words = textwrap.wrap(heading, 62)
+        shift = 4 + 18 * len(words)
+        lines = [
+            f'<text class="heading" x="{_LEFT}" y="{16 + 18 * i}">{escape(line)}</text>'
+            for i, line in enumerate(words)
+        ]
+        marks = _legend(bottom + 62, any(row.others for row in rows))
+        parts = [*lines, f'<g transform="translate(0 {shift})">', *parts, marks, "</g>"]
+        height += shift + 30
+    return _svg(height, parts, f"{axis}: " + ", ".join(row.label for row in rows))
+
+
+def _legend(y: float, with_others: bool) -> str:
+    """What dots, bars, bands and diamonds are."""
+    middle = y - 4
+    marks = [
+        (f'<circle class="dot" cx="{{0}}" cy="{middle}" r="2.5"/>', "a sample", 78),
+        (
+            f'<line class="median" x1="{{0}}" x2="{{0}}" y1="{middle - 7}" y2="{middle + 7}"/>',
+            "median of the rounds",
+            148,
+        ),
+        (
+            f'<line class="interval" x1="{{0}}" x2="{{1}}" y1="{middle}" y2="{middle}"/>',
+            "its interval",
+            104,
+        ),
+    ]
+    if with_others:
+        diamond = f'<path class="other" d="M{{0}} {middle - 6}l6 6l-6 6l-6 -6z"/>'
+        marks.append((diamond, "the article", 0))
+    parts, x = [], _LEFT + 6
+    for mark, text, width in marks:
+        long = "interval" in mark
+        parts.append(mark.format(x, x + 14))
+        parts.append(
+            f'<text class="tick" x="{x + (22 if long else 10)}" y="{y}">{escape(text)}</text>'
+        )
+        x += width
+    return "".join(parts)
 
 
 def curves(
@@ -157,10 +202,13 @@ def _x_axis(
     for v in marks:
         if not low <= v <= high:
             continue
+        text = shown(v, unit)
+        half = 3.3 * len(text)  # pixels, about
+        at = min(max(x(v), 2 + half), _WIDTH - 2 - half)
         parts.append(
             f'<line class="grid" x1="{x(v):.1f}" x2="{x(v):.1f}" y1="4" y2="{bottom}"/>'
-            f'<text class="tick" x="{x(v):.1f}" y="{bottom + 14}" text-anchor="middle">'
-            f"{escape(shown(v, unit))}</text>"
+            f'<text class="tick" x="{at:.1f}" y="{bottom + 14}" text-anchor="middle">'
+            f"{escape(text)}</text>"
         )
     scale = ", logarithmic" if logarithmic else ""
     parts.append(

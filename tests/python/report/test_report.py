@@ -152,3 +152,18 @@ def test_a_picture_stands_alone_with_its_styles() -> None:
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert axis in picture
         assert "prefers-color-scheme" in picture
+        texts = [element.text for element in root.iter() if element.text]
+        assert "a <name>: a title & more" in texts
+        assert "median of the rounds" in texts
+    assert "the article" in seconds
+    assert "the article<" not in size  # it saw nothing of that
+
+
+def test_no_label_of_an_axis_leaves_the_picture() -> None:
+    picture = strips([Strip("a", [100_000.0], 100_000.0, 100_000.0, 100_000.0)], "rate", "1/s")
+    root = ElementTree.fromstring(picture)
+    labels = [one for one in root.iter() if one.get("class") == "tick" and one.text]
+    assert "100,000/s" in [label.text for label in labels]
+    for label in labels:
+        half = 3 * len(label.text or "")
+        assert half <= float(label.get("x", 0)) <= 480 - half
