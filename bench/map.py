@@ -130,6 +130,8 @@ def payload(name: str, title: str, make: Callable[[int], list[Any]], *goals: Goa
             *pools(("loky",), mapped(make, 1, (4096,))),
             *pools(("joblib", "pebble"), mapped(make, 0.1, (4096,))),
             *pools(("mpire",), mapped(make, 0.1, (1024,))),
+            *pools(("Ray",), mapped(make, 0.1, (4096,))),
+            *pools(("Dask",), mapped(make, 0.005, (1024,))),
             *pools((THREADS, INTERPRETERS), mapped(make, 0.02, ())),
         ],
         (Metric("items", "rate", "million/s", 1e-6),),

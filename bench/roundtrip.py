@@ -135,7 +135,10 @@ def fork_and_pipes(settings: Settings) -> Iterator[Turn]:
 
 _TIME = Metric("round trip", "latency", "µs", 1e6)
 _CPU = Metric("worker CPU", "amount", "%")
-_PEERS = (OWNGIL, OWNGIL_INTERPRETERS, PPE, POOL, "loky", "mpire", "pebble", THREADS, INTERPRETERS)
+_PEERS = (
+    *(OWNGIL, OWNGIL_INTERPRETERS, PPE, POOL, "loky", "mpire", "pebble", "Dask", "Ray"),
+    *(THREADS, INTERPRETERS),
+)
 
 
 def paced(name: str, pause_ms: int) -> Variant:

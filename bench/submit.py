@@ -50,6 +50,11 @@ def fewer_tasks(face: Face, settings: Settings, number: int) -> Samples:
     return submits(face, settings, 10_000)
 
 
+def few_tasks(face: Face, settings: Settings, number: int) -> Samples:
+    """For those that are made for clusters."""
+    return submits(face, settings, 2_000)
+
+
 VARIANTS = (
     Variant(
         "submit",
@@ -57,6 +62,7 @@ VARIANTS = (
         [
             *pools((OWNGIL, OWNGIL_INTERPRETERS, POOL, THREADS), all_tasks),
             *pools((PPE, "loky", "mpire", "pebble", INTERPRETERS), fewer_tasks),
+            *pools(("Dask", "Ray"), few_tasks),
         ],
         (
             Metric("end to end", "rate", "thousand/s", 1e-3),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What was measured, per contestant and question, one value a round; as a table and as JSON.
+// What was measured, per contestant and question, one value (ns) a round; as a table and as JSON.
 #pragma once
 
 #include <algorithm>
@@ -46,8 +46,8 @@ class Figures {
 
   void print_table(std::FILE* out) const {
     for (const std::string& question : questions_) {
-      std::fprintf(out, "%-44s %9s %9s %9s %8s\n", question.c_str(), "median", "best", "worst",
-                   "x floor");
+      std::fprintf(out, "%-44s %9s %9s %9s %8s\n", (question + ", ns").c_str(), "median", "best",
+                   "worst", "x floor");
       for (const std::string& contestant : order_.at(question)) {
         const auto& own = values_.at(question).at(contestant);
         std::fprintf(out, "  %-42s %9.1f %9.1f %9.1f %8.2f\n", contestant.c_str(),
@@ -63,12 +63,14 @@ class Figures {
     const char* comma = "";
     for (const std::string& question : questions_) {
       for (const std::string& contestant : order_.at(question)) {
-        const auto& own = values_.at(question).at(contestant);
-        std::fprintf(out,
-                     "%s\n  {\"question\": \"%s\", \"contestant\": \"%s\", \"median\": %.2f, "
-                     "\"best\": %.2f, \"worst\": %.2f, \"times_floor\": %.3f, \"rounds\": %zu}",
-                     comma, question.c_str(), contestant.c_str(), quantile(own, 0.5),
-                     quantile(own, 0), quantile(own, 1), ratio(question, contestant), own.size());
+        std::fprintf(out, "%s\n  {\"question\": \"%s\", \"contestant\": \"%s\", \"rounds_ns\": [",
+                     comma, question.c_str(), contestant.c_str());
+        comma = "";
+        for (const double value : values_.at(question).at(contestant)) {
+          std::fprintf(out, "%s%.2f", comma, value);
+          comma = ", ";
+        }
+        std::fprintf(out, "]}");
         comma = ",";
       }
     }

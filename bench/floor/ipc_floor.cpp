@@ -209,8 +209,8 @@ class Contest {
                         static_cast<double>(kTripsPerBatch));
     }
     wait_done();
-    figures.add(Contestant::kName, "round trip, ns", quantile(batches, 0.5));
-    figures.add(Contestant::kName, "round trip, 99th percentile of batches, ns",
+    figures.add(Contestant::kName, "round trip", quantile(batches, 0.5));
+    figures.add(Contestant::kName, "round trip, 99th percentile of batches",
                 quantile(batches, 0.99));
   }
 
@@ -241,7 +241,7 @@ class Contest {
     }
     const double ns = static_cast<double>(ipc::now_ns() - begun) / static_cast<double>(kStreamed);
     wait_done();
-    figures.add(Contestant::kName, "stream, ns a call and its answer", ns);
+    figures.add(Contestant::kName, "stream, a call and its answer", ns);
   }
 
   void bare_asleep(Figures& figures) {
@@ -259,7 +259,7 @@ class Contest {
       trips.push_back(static_cast<double>(ipc::now_ns() - begun));
     }
     wait_done();
-    figures.add("bare futex", "round trip asleep, ns", quantile(trips, 0.5));
+    figures.add("bare futex", "round trip asleep", quantile(trips, 0.5));
   }
 
   void channel_asleep(Figures& figures) {
@@ -295,7 +295,7 @@ class Contest {
       trips.push_back(static_cast<double>(ipc::now_ns() - begun));
     }
     wait_done();
-    figures.add("channel", "round trip asleep, ns", quantile(trips, 0.5));
+    figures.add("channel", "round trip asleep", quantile(trips, 0.5));
   }
 
   Memory& memory_;

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 
@@ -162,6 +163,71 @@ def _open_pebble(workers: int) -> Iterator[Face]:
         )
 
 
+@contextmanager
+def _open_dask(workers: int) -> Iterator[Face]:
+    distributed = importlib.import_module("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+
+        def map_in_batches(
+            function: Callable[..., Any], items: Sequence[Any], chunksize: int | None
+        ) -> Iterable[Any]:
+            futures = client.map(function, items, pure=False, batch_size=chunksize)
+            return client.gather(futures)  # type: ignore[no-any-return]
+
+        yield Face(
+            partial(client.submit, pure=False),
+            map_in_batches,
+            lambda: list(client.run(os.getpid).values()),
+        )
+
+
+class _Reference:
+    """`result()` for an object that is somewhere in Ray's store."""
+
+    __slots__ = ("_get", "_object")
+
+    def __init__(self, get: Callable[..., Any], object_: Any) -> None:
+        self._get = get
+        self._object = object_
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._get(self._object, timeout=timeout)
+
+
+@contextmanager
+def _open_ray(workers: int) -> Iterator[Face]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = importlib.import_module("ray")
+    ray.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        _node_ip_address="127.0.0.1",
+    )
+    remotes: dict[Callable[..., Any], Any] = {}
+
+    def submit(function: Callable[..., Any], *arguments: Any) -> _Reference:
+        remote = remotes.get(function)
+        if remote is None:
+            remote = remotes[function] = ray.remote(function)
+        return _Reference(ray.get, remote.remote(*arguments))
+
+    @cache
+    def pool() -> Any:  # its actors take the CPUs for themselves, so only who maps has it
+        return importlib.import_module("ray.util.multiprocessing").Pool(workers)
+
+    try:
+        yield Face(submit, lambda function, items, size: pool().map(function, items, size))
+    finally:
+        ray.shutdown()
+
+
 OWNGIL = "owngil"
 OWNGIL_INTERPRETERS = "owngil interpreters"
 PPE = "ProcessPoolExecutor"
@@ -189,13 +255,12 @@ KINDS = {
         Kind("joblib", "joblib", "Parallel", _open_joblib),
         Kind("mpire", "mpire", "WorkerPool", _open_mpire),
         Kind("pebble", "pebble", "ProcessPool", _open_pebble),
+        Kind("Dask", "distributed", "LocalCluster", _open_dask),
+        Kind("Ray", "ray", "remote", _open_ray),
         Kind(THREADS, "concurrent.futures", THREADS, _open_standard(THREADS)),
         Kind(INTERPRETERS, "concurrent.futures", INTERPRETERS, _open_standard(INTERPRETERS)),
     )
 }
-
-# Those that a question about plain submits or maps asks, in the order of its table.
-PEERS = (PPE, POOL, "loky", "joblib", "mpire", "pebble", THREADS, INTERPRETERS)
 
 
 def worker_pids(face: Face) -> list[int]:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PACKAGES = ("owngil", "loky", "joblib", "mpire", "pebble", "cloudpickle", "numpy")
+_PEERS = ("loky", "joblib", "mpire", "pebble", "distributed", "ray")
+_PACKAGES = ("owngil", *_PEERS, "cloudpickle", "numpy")
 
 
 def describe() -> dict[str, object]:

@@ -2,8 +2,10 @@
 """What the kernel says of processes: who belongs together, their CPU time, memory, wake-ups."""
 
 import os
+import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -30,6 +32,15 @@ def family(workers: Iterable[int]) -> list[int]:
         grown = not children <= members
         members |= children
     return sorted(members)
+
+
+def kill_session(leader: int) -> None:
+    """Every process of the session; Ray's daemons have process groups of their own in it."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
 
 
 def private_dirty(pids: Iterable[int]) -> int:

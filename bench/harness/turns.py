@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import traceback
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import IO
 
 from harness.figures import Samples, thinned
+from harness.processes import kill_session
 
 Turn = Callable[[int], Samples]  # takes the number of the round; -1 is practice
 
@@ -89,8 +89,7 @@ class Seat:
         os.close(self._back)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_session(self._process.pid)
         self._process.wait()
 
     def _line(self) -> bytes:

@@ -3,7 +3,8 @@
 
 Pure: saved records in, findings out. A finding is a regression if its interval has left the old
 one by more than a few percent for the worse, and the peers, which did not change, do not
-explain it: where they became slower by as much, it was the machine.
+explain it: where they became slower by as much, it was the machine. What was counted (tasks that
+are right or left hanging) has no noise: any change for the worse is a regression.
 """
 
 from __future__ import annotations
@@ -53,11 +54,21 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Finding]:
     """Of all that both runs have measured, owngil's own; each with its peers."""
     before, after = dict(_figures(old)), dict(_figures(new))
     metrics = {**_metrics(old), **_metrics(new)}
-    findings = []
+    ours = {
+        (bench, variant): result.get("ours")
+        for bench, record in new["benches"].items()
+        for variant, result in record["variants"].items()
+    }
+
+    def is_ours(key: Key) -> bool:
+        named = ours[key[:2]]
+        return key[2] in named if named else key[2].startswith(_OURS)
+
+    findings = list(_counted(old, new))
     for key, rounds in after.items():
         bench, variant, contender, metric = key
         about = metrics.get((bench, variant, metric))
-        if not contender.startswith(_OURS) or key not in before or about is None:
+        if not is_ours(key) or key not in before or about is None:
             continue
         peers = [
             _cost(before[other], after[other], about["kind"])
@@ -65,7 +76,7 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Finding]:
             if other in before
             and other[:2] == key[:2]
             and other[3] == metric
-            and not other[2].startswith(_OURS)
+            and not is_ours(other)
         ]
         machine = median(peers) if peers else None
         mine, theirs = estimate(before[key]), estimate(rounds)
@@ -106,6 +117,27 @@ def _state(old: Estimate, new: Estimate, cost: float, machine: float | None) -> 
     return SAME
 
 
+def _counted(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Finding]:
+    """Tasks that are right (more is better) and left hanging (fewer is)."""
+    for bench, record in new["benches"].items():
+        for variant, result in record["variants"].items():
+            try:
+                before = old["benches"][bench]["variants"][variant]["contenders"][_OURS]["tasks"]
+                after = result["contenders"][_OURS]["tasks"]
+            except KeyError:
+                continue
+            for metric, better in (("ok", 1), ("hang", -1)):
+                was, now = float(before[metric]), float(after[metric])
+                gain = (now - was) * better
+                state = SAME if not gain else BETTER if gain > 0 else REGRESSION
+                worse, best = (was, now) if better > 0 else (now, was)
+                cost = worse / best if best else 1.0 + worse
+                yield Finding(
+                    bench, variant, _OURS, metric, "tasks", 1.0,
+                    estimate([was]), estimate([now]), cost, None, state,
+                )  # fmt: skip
+
+
 def _cost(old: list[float], new: list[float], kind: str) -> float:
     before, after = median(old), median(new)
     if kind == "rate":
@@ -121,7 +153,7 @@ def _figures(run: Mapping[str, Any]) -> Iterator[tuple[Key, list[float]]]:
         for variant, result in record["variants"].items():
             for contender, by_metric in result["contenders"].items():
                 for metric, figures in by_metric.items():
-                    if figures.get("round_medians"):
+                    if metric in result.get("metrics", {}) and figures.get("round_medians"):
                         yield (bench, variant, contender, metric), figures["round_medians"]
 
 

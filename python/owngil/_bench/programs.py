@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,27 @@ def folder() -> Path | None:
 
 
 def questions(programs: Path) -> dict[str, str]:
-    """Name -> the question that it asks; of those whose contenders take turns."""
+    """Name -> the question that it asks."""
     found = {}
     for path in sorted(programs.glob("[!_]*.py")):
-        source = path.read_text(encoding="utf-8")
-        if "main(__doc__, VARIANTS)" in source:
-            text = ast.get_docstring(ast.parse(source)) or ""
-            found[path.stem] = text.partition("\n")[0]
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[path.stem] = text.partition("\n")[0]
     return found
 
 
-def run(programs: Path, name: str, options: Sequence[str]) -> dict[str, Any]:
-    """One program's record, as its --json writes it; RuntimeError if it fails."""
+def run(programs: Path, name: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+    """One program's record, as its --json writes it; RuntimeError if it fails.
+
+    `wanted` are options with their values; a program that does not have one runs without it.
+    """
+    source = (programs / f"{name}.py").read_text(encoding="utf-8")
+    options = [
+        word
+        for option, value in wanted.items()
+        if "main(__doc__, VARIANTS)" in source or f'"--{option}"' in source
+        for word in (f"--{option}", value)
+        if word
+    ]
     with tempfile.TemporaryDirectory(prefix="owngil-bench-") as scratch:
         path = os.path.join(scratch, "record.json")
         command = [sys.executable, str(programs / f"{name}.py"), *options, "--json", path]

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measure owngil against its peers: the programs of bench/, in turns, medians and tails.
 
-Without a name it lists the questions; `crash` and `ring`, which have no contenders that take
-turns, stay with ./dev bench. The programs lie in the source tree (a clone), not in a wheel; peers
-that are not installed are named and left out. --save keeps a run; --against sets this run beside
-one that was saved and flags what became slower beyond the noise, and beyond what the peers,
-measured beside it, became.
+Without a name it lists the questions. The programs lie in the source tree (a clone), not in a
+wheel; peers that are not installed are named and left out. --save keeps a run; --against sets this
+run beside one that was saved and flags what became slower beyond the noise, and beyond what the
+peers, measured beside it, became; and, of what is counted, what became worse at all.
 """
 
 import argparse
@@ -59,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         writable(path)
     old = _load(arguments.against) if arguments.against else None
 
-    options = ["--quick"] if arguments.quick else []
+    options = {"quick": ""} if arguments.quick else {}
     for option in ("rounds", "workers", "only"):
         if (value := getattr(arguments, option)) is not None:
-            options += [f"--{option}", str(value)]
+            options[option] = str(value)
     new: dict[str, Any] = {
         "format": _FORMAT,
         "when": time.strftime("%Y-%m-%d %H:%M"),

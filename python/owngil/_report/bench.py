@@ -12,7 +12,7 @@ from owngil._lab.estimates import estimate
 
 from .page import Cell, csv_of, figure, page, paragraph, table
 from .quantity import shown
-from .svg import Strip, strips
+from .svg import Stack, Strip, stacks, strips
 
 __all__ = ["FINDINGS_HEADER", "bench_page", "finding_cells"]
 
@@ -45,8 +45,9 @@ def bench_page(run: Mapping[str, Any], findings: Sequence[Finding], notes: Seque
         for variant, result in record["variants"].items():
             sections.append(f"<h2>{escape(bench)}: {escape(variant)}</h2>")
             sections += [
-                _metric(result, name, metric) for name, metric in result["metrics"].items()
+                _metric(result, name, metric) for name, metric in result.get("metrics", {}).items()
             ]
+            sections.append(_counts(result))
             sections += [
                 paragraph(f"Absent: {name}: {why}.", "dim")
                 for name, why in result["absent"].items()
@@ -95,6 +96,32 @@ def _metric(result: Mapping[str, Any], name: str, metric: Mapping[str, Any]) -> 
     return figure(strips(rows, axis, ""), csv_of(header, raw)) + table(
         ["", "median", "p90", "p99", "least", "most"], cells
     )
+
+
+_OUTCOMES = (("ok", "right", "c2"), ("failed", "failed", "c1"), ("hang", "left hanging", "c4"))
+
+
+def _counts(result: Mapping[str, Any]) -> str:
+    """What became of the tasks of each contender; nothing where none were counted."""
+    counted = {name: one for name, one in result["contenders"].items() if "tasks" in one}
+    if not counted:
+        return ""
+    rows = [
+        Stack(name, [(one["tasks"][key], text, colour) for key, text, colour in _OUTCOMES])
+        for name, one in counted.items()
+    ]
+    cells: list[list[Cell]] = [
+        [
+            name,
+            *((str(one["tasks"][key]), float(one["tasks"][key])) for key, _, _ in _OUTCOMES),
+            "usable" if one["usable"] else "unusable",
+            ", ".join(f"{count} {kind}" for kind, count in one["errors"].items()),
+        ]
+        for name, one in counted.items()
+    ]
+    header = ["", *(text for _, text, _ in _OUTCOMES), "the pool afterwards", "errors"]
+    raw = [[cell if isinstance(cell, str) else cell[0] for cell in row] for row in cells]
+    return figure(stacks(rows, "tasks"), csv_of(header, raw)) + table(header, cells)
 
 
 def _shown(value: float, scale: float, unit: str) -> str:

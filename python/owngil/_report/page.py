@@ -50,6 +50,8 @@ _PLOT = """
 .owngil-plot .c2 { stroke: var(--c2); } .owngil-plot .c3 { stroke: var(--c3); }
 .owngil-plot .c4 { stroke: var(--c4); } .owngil-plot .c5 { stroke: var(--c5); }
 .owngil-plot .fill { fill: var(--paper); stroke-width: 2; }
+.owngil-plot .bar.c1 { fill: var(--c1); } .owngil-plot .bar.c2 { fill: var(--c2); }
+.owngil-plot .bar.c4 { fill: var(--c4); } .owngil-plot .bar { stroke: none; }
 """
 
 _TEXT = """

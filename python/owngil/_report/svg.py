@@ -15,7 +15,7 @@ from html import escape
 
 from .quantity import shown, ticks
 
-__all__ = ["Curve", "Strip", "curves", "strips"]
+__all__ = ["Curve", "Stack", "Strip", "curves", "stacks", "strips"]
 
 _WIDTH = 480
 _LEFT, _RIGHT = 14, 20
@@ -32,6 +32,14 @@ class Strip:
     low: float
     high: float
     others: Sequence[float] = ()  # what somebody else saw
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One bar: (how much, of what, class of its colour), from the left."""
+
+    label: str
+    parts: Sequence[tuple[float, str, str]]
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,40 @@ def _legend(y: float, with_others: bool) -> str:
         )
         x += width
     return "".join(parts)
+
+
+def stacks(rows: Sequence[Stack], axis: str) -> str:
+    """A bar each, of parts that add up, over one axis from 0; with a legend below."""
+    most = max(sum(count for count, _, _ in row.parts) for row in rows) or 1.0
+    x = _scale(0.0, most, _LEFT, _WIDTH - _RIGHT, False)
+    bottom = 8 + 40 * len(rows)
+    parts = [_x_axis(x, ticks(0.0, most, False), 0.0, most, bottom, axis, "", False)]
+    for number, row in enumerate(rows):
+        y = 8 + 40 * number
+        said = ", ".join(f"{count:g} {text}" for count, text, _ in row.parts if count)
+        parts.append(
+            f'<text class="label" x="{_LEFT}" y="{y + 12}">{escape(row.label)}</text>'
+            f'<text class="value" x="{_WIDTH - _RIGHT}" y="{y + 12}" text-anchor="end">'
+            f"{escape(said)}</text>"
+        )
+        done = 0.0
+        for count, text, colour in row.parts:
+            if count:
+                width = x(done + count) - x(done)
+                parts.append(
+                    f'<rect class="bar {colour}" x="{x(done):.1f}" y="{y + 18}" '
+                    f'width="{width:.1f}" height="14"><title>{escape(row.label)}: {count:g} '
+                    f"{escape(text)}</title></rect>"
+                )
+            done += count
+    at = float(_LEFT)
+    for _, text, colour in rows[0].parts:
+        parts.append(
+            f'<rect class="bar {colour}" x="{at:.0f}" y="{bottom + 47}" width="14" height="10"/>'
+            f'<text class="tick" x="{at + 20:.0f}" y="{bottom + 56}">{escape(text)}</text>'
+        )
+        at += 40 + 7 * len(text)
+    return _svg(bottom + 66, parts, f"{axis}: " + ", ".join(row.label for row in rows))
 
 
 def curves(

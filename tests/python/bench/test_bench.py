@@ -62,6 +62,55 @@ def test_a_regression_is_beyond_noise_and_beyond_the_machine(
     assert finding.state == state, finding
 
 
+def counted(ok: int, hang: int) -> dict[str, Any]:
+    def seen(ok: int, hang: int) -> dict[str, Any]:
+        tasks = {"ok": ok, "failed": 20 - ok - hang, "hang": hang}
+        return {"tasks": tasks, "errors": {"WorkerDied": 1}, "usable": True}
+
+    about = recorded(STEADY, STEADY)["benches"]["roundtrip"]["machine"]
+    variant = {"contenders": {"owngil": seen(ok, hang), "loky": seen(5, 3)}, "absent": {}}
+    return {
+        "when": "today",
+        "benches": {"crash": {"machine": about, "variants": {"killed": variant}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "states"),
+    [
+        (counted(19, 0), counted(19, 0), [SAME, SAME]),
+        (counted(19, 0), counted(18, 0), [REGRESSION, SAME]),
+        (counted(19, 0), counted(18, 1), [REGRESSION, REGRESSION]),
+        (counted(18, 2), counted(19, 1), [BETTER, BETTER]),
+    ],
+)
+def test_what_is_counted_has_no_noise(
+    old: dict[str, Any], new: dict[str, Any], states: list[str]
+) -> None:
+    findings = compared(old, new)
+    assert [one.metric for one in findings] == ["ok", "hang"]
+    assert [one.state for one in findings] == states
+    assert all((one.cost > 1) == (one.state == REGRESSION) for one in findings)
+
+
+def test_counts_are_drawn_as_bars_that_add_up(tmp_path: Path) -> None:
+    page = bench_page(counted(19, 0), [], [])
+    assert "19 right, 1 failed" in page
+    assert "5 right, 12 failed, 3 left hanging" in page
+    assert "1 WorkerDied" in page
+    document, console = browser.after_script(page, tmp_path)
+    assert 'data-owngil="ready"' in document
+    assert console == []
+
+
+def test_a_run_says_which_of_its_contenders_are_ours() -> None:
+    old, new = recorded(STEADY, STEADY), recorded(STEADY, SLOWER)
+    for run in (old, new):
+        run["benches"]["roundtrip"]["variants"]["plain"]["ours"] = ["loky"]
+    (finding,) = compared(old, new)
+    assert (finding.contender, finding.state) == ("loky", REGRESSION)
+
+
 def test_what_only_one_run_has_is_not_compared() -> None:
     other = recorded(STEADY, STEADY)
     other["benches"]["map"] = other["benches"].pop("roundtrip")
@@ -89,7 +138,8 @@ def test_without_a_name_it_lists_the_questions(capsys: pytest.CaptureFixture[str
     assert main(["bench"]) == 0
     out = capsys.readouterr().out
     assert "\n  roundtrip    How long does one call take" in out
-    assert "crash" not in out
+    assert "\n  crash        What does one bad task cost" in out
+    assert "\n  ring         What do our ring" in out
 
 
 @in_a_clone
@@ -107,6 +157,23 @@ def test_it_saves_a_run_and_compares_with_it(
     assert "<svg" in report.read_text()
     contenders = json.loads(saved.read_text())["benches"]["countdown"]["variants"]["countdown"]
     assert contenders["contenders"].keys() == {"owngil", "serial"}
+
+
+@in_a_clone
+@pytest.mark.time_limit(120)
+def test_questions_without_turns_are_asked_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, report = tmp_path / "saved.json", tmp_path / "report.html"
+    words = ["bench", "crash", "--quick", "--only", "owngil,ThreadPoolExecutor", "--rounds", "1"]
+    assert main([*words, "--save", str(saved), "--report", str(report)]) == 0
+    seen = json.loads(saved.read_text())["benches"]["crash"]["variants"]
+    assert list(seen) == ["exits"]
+    assert seen["exits"]["contenders"]["owngil"]["tasks"] == {"ok": 19, "failed": 1, "hang": 0}
+    assert "left hanging" in report.read_text()
+    capsys.readouterr()
+    assert main([*words, "--against", str(saved)]) == 0
+    assert "within noise" in capsys.readouterr().out
 
 
 @in_a_clone
