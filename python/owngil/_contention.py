@@ -23,6 +23,11 @@ class GilContention:
     def __float__(self) -> float:
         return self.waiting
 
+    def _repr_html_(self) -> str:
+        from ._report.contention import contention_html
+
+        return contention_html(self)
+
 
 def gil_contention(seconds: float = 0.1) -> GilContention:
     """Watch this interpreter's GIL for so many seconds, from outside: nobody is held up by it.

@@ -14,8 +14,9 @@ from owngil import Pool, TaskTimeout
 from owngil._cli.cpu_clock import cpu_seconds
 from owngil._contention import HeldShare
 from owngil._cpus import usable_cpus
+from owngil._lab.calibration import Calibration
+from owngil._lab.estimates import estimate
 from owngil._lab.kinds import kinds
-from owngil._lab.runner import Calibration
 
 from .comparison import Comparison, Row
 from .sizes import bytes_per_task, private_bytes
@@ -23,7 +24,8 @@ from .sizes import bytes_per_task, private_bytes
 __all__ = ["measure", "worker_counts"]
 
 _MOST_ITEMS = 1_000_000
-_LEAST_ROUNDS, _MOST_ROUNDS = 5, 21
+_LEAST_ROUNDS, _MOST_ROUNDS = 5, 41
+_ROUNDS = 10  # that the time is to suffice for
 _NARROW = 0.10  # an interval of this share of its median is narrow enough
 _LONGEST_CALL_SHARE = 0.1  # of the time that there is
 
@@ -51,6 +53,22 @@ class _Way:
         self.row.seconds.append(time.perf_counter() - began)
         self.row.cpu_seconds.append(time.process_time() + cpu_seconds(pids) - cpu)
         return results
+
+    def width(self, rounds: Sequence[int]) -> float:
+        """Of the interval of its time, in these rounds."""
+        return estimate([self.row.seconds[number] for number in rounds]).width
+
+    def finished(self, rounds: Sequence[int]) -> Row:
+        """What these rounds have told."""
+        row = self.row
+        return Row(
+            row.kind,
+            row.workers,
+            [row.seconds[number] for number in rounds],
+            [row.cpu_seconds[number] for number in rounds],
+            private_bytes(self.pids()),
+            row.start_seconds,
+        )
 
 
 def worker_counts(most: int) -> list[int]:
@@ -80,7 +98,7 @@ def measure(
     call_seconds, cpu_share = _first_call(fn, given[0], limit_s)
 
     rows_expected = 1 + len(kinds(with_auto=True)) * len(counts)
-    turn_seconds = 0.5 * seconds / (rows_expected * _LEAST_ROUNDS)
+    turn_seconds = 0.5 * seconds / (rows_expected * _ROUNDS)
     count = max(2 * counts[-1], int(turn_seconds / max(call_seconds, 1e-7)))
     chosen = _spread(given, count)
 
@@ -99,22 +117,24 @@ def measure(
                 absent[way.row.label] = f"{type(error).__name__}: {error}"
         ways = [way for way in ways if way.row.label not in absent]
         # Where the way to a worker is longer than the work, rounds would be, too.
-        too_long = (time.monotonic() - began) * _LEAST_ROUNDS / seconds
+        too_long = (time.monotonic() - began) * _ROUNDS / seconds
         if too_long > 1:
             fewer = max(2 * counts[-1], int(len(chosen) / too_long))
             chosen, expected = _spread(chosen, fewer), _spread(expected, fewer)
         calibration = Calibration(round(cpu_share * counts[-1]))
         for number in range(_MOST_ROUNDS):
-            calibration.take()
+            calibration.begin_round()
             first = number % len(ways)
             for way in ways[first:] + ways[:first]:
                 show(f"round {number + 1}, {way.row.label}")
+                calibration.take()
                 agree &= _same(expected, way.turn(fn, chosen))
+            kept = calibration.kept(_LEAST_ROUNDS)
             if number + 1 >= _LEAST_ROUNDS and (
-                time.monotonic() > end or all(w.row.time.width < _NARROW for w in ways)
+                time.monotonic() > end or all(way.width(kept) < _NARROW for way in ways)
             ):
                 break
-        rows = [_finished(way) for way in ways]
+        rows = [way.finished(kept) for way in ways]
     return Comparison(
         function=f"{getattr(fn, '__module__', '')}:{getattr(fn, '__qualname__', repr(fn))}",
         items=len(chosen),
@@ -125,7 +145,7 @@ def measure(
         gil_share=gil.value,
         rows=rows,
         absent=absent,
-        conditions=calibration.conditions(),
+        conditions=calibration.conditions(kept),
         results_agree=agree,
     )
 
@@ -213,12 +233,6 @@ def _ways(
                     break
                 ways.append(_Way(kind, pool, count, time.perf_counter() - began))
         yield ways, absent
-
-
-def _finished(way: _Way) -> Row:
-    row = way.row
-    memory = private_bytes(way.pids())
-    return Row(row.kind, row.workers, row.seconds, row.cpu_seconds, memory, row.start_seconds)
 
 
 def _same(expected: list[Any], found: list[Any]) -> bool:

@@ -128,6 +128,8 @@ def notes(comparison: Comparison) -> list[str]:
             "The ways did not find the same results: "
             "the function depends on more than its argument."
         )
+    if note := comparison.conditions.note():
+        said.append(note)
     wide = [row.label for row in comparison.rows if row.time.width > _WIDE]
     if wide:
         said.append(f"The intervals of {', '.join(wide)} are still wide: give it more seconds.")

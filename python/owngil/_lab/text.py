@@ -78,7 +78,8 @@ def _verdict(result: Result) -> str:
     lines = [f"Verdict: the shape {result.verdict.state}."]
     if result.verdict.objection:
         lines = [f"No verdict: {result.verdict.objection}."]
-    return "\n".join([*lines, *(f"  {number}" for number in result.verdict.numbers)])
+    note = [f"  ({result.conditions.note()})"] if result.conditions.set_aside else []
+    return "\n".join([*lines, *(f"  {number}" for number in result.verdict.numbers), *note])
 
 
 def summary(results: Sequence[Result]) -> str:

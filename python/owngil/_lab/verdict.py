@@ -36,6 +36,13 @@ class Conditions:
     share: float
     spread: float
     late: float = 0.0
+    set_aside: int = 0  # rounds in which others were at work, and which do not count
+
+    def note(self) -> str:
+        """What a reader must know of the rounds; empty if all count."""
+        if not self.set_aside:
+            return ""
+        return f"{self.set_aside} more rounds were disturbed by others here and do not count."
 
     def objection(self, cpus_needed: int) -> str:
         """Why no verdict may be given here; empty if one may."""

@@ -66,6 +66,7 @@ def _section(result: Result) -> str:
         paragraph(result.teaches),
         paragraph(f"The article (“{result.article}”) saw: {result.saw}.", "dim"),
         *(_panel(result, *panel) for panel in _panels(result)),
+        *(paragraph(note, "dim") for note in [result.conditions.note()] if note),
         *(paragraph(f"Not measured: {way}: {why}.", "dim") for way, why in result.absent.items()),
         data(result.source, "Source: what was run"),
     ]

@@ -51,7 +51,8 @@ _PLOT = """
 .owngil-plot .c4 { stroke: var(--c4); } .owngil-plot .c5 { stroke: var(--c5); }
 .owngil-plot .fill { fill: var(--paper); stroke-width: 2; }
 .owngil-plot .bar.c1 { fill: var(--c1); } .owngil-plot .bar.c2 { fill: var(--c2); }
-.owngil-plot .bar.c4 { fill: var(--c4); } .owngil-plot .bar { stroke: none; }
+.owngil-plot .bar.c4 { fill: var(--c4); } .owngil-plot .bar.c5 { fill: var(--rule); }
+.owngil-plot .bar { stroke: none; }
 """
 
 _TEXT = """

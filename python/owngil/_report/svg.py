@@ -151,7 +151,7 @@ def stacks(rows: Sequence[Stack], axis: str) -> str:
     parts = [_x_axis(x, ticks(0.0, most, False), 0.0, most, bottom, axis, "", False)]
     for number, row in enumerate(rows):
         y = 8 + 40 * number
-        said = ", ".join(f"{count:g} {text}" for count, text, _ in row.parts if count)
+        said = ", ".join(f"{count:.3g} {text}" for count, text, _ in row.parts if count)
         parts.append(
             f'<text class="label" x="{_LEFT}" y="{y + 12}">{escape(row.label)}</text>'
             f'<text class="value" x="{_WIDTH - _RIGHT}" y="{y + 12}" text-anchor="end">'
@@ -163,7 +163,7 @@ def stacks(rows: Sequence[Stack], axis: str) -> str:
                 width = x(done + count) - x(done)
                 parts.append(
                     f'<rect class="bar {colour}" x="{x(done):.1f}" y="{y + 18}" '
-                    f'width="{width:.1f}" height="14"><title>{escape(row.label)}: {count:g} '
+                    f'width="{width:.1f}" height="14"><title>{escape(row.label)}: {count:.3g} '
                     f"{escape(text)}</title></rect>"
                 )
             done += count

@@ -8,10 +8,10 @@ from html import escape
 
 from owngil._trace.events import Timeline
 
-from .page import csv_of, figure, page, paragraph
+from .page import csv_of, figure, fragment, page, paragraph
 from .quantity import shown, ticks
 
-__all__ = ["timeline_page"]
+__all__ = ["timeline_html", "timeline_page"]
 
 _WIDTH = 960
 _LEFT, _RIGHT = 8, 20
@@ -22,18 +22,26 @@ Bar = tuple[int, int, str, str]  # begin, end (ns), class, what
 
 def timeline_page(found: Timeline) -> str:
     """The whole page."""
+    return page("Tasks and the GIL", "Recorded by owngil.trace.", _sections(found))
+
+
+def timeline_html(found: Timeline, overhead: str) -> str:
+    """For a notebook."""
+    return fragment([*_sections(found), paragraph(f"Overhead: {overhead}.", "dim")])
+
+
+def _sections(found: Timeline) -> list[str]:
     seconds = (found.ended - found.began) / 1e9
     tasks = sum(map(len, found.tasks.values()))
-    sections = [
+    return [
         paragraph(
             f"{tasks:,} tasks in {seconds:.3f} s. In a row of tasks, blue is a task that runs and "
-            "grey a call of submit(); in a row of the GIL, green is a thread that holds it and red "
-            "one that waits for it."
+            "grey a call of submit() or map(); in a row of the GIL, green is a thread that holds "
+            "it and red one that waits for it."
         ),
         _picture(found),
         paragraph("Not to be seen here: " + "; ".join(found.cannot_see) + ".", "dim"),
     ]
-    return page("Tasks and the GIL", "Recorded by owngil.trace.", sections)
 
 
 def _rows(found: Timeline) -> list[tuple[str, list[Bar]]]:
@@ -45,7 +53,8 @@ def _rows(found: Timeline) -> list[tuple[str, list[Bar]]]:
         gil: dict[int, list[Bar]] = {}
         if process == found.pid:
             for one in found.submitted:
-                bar = (one.submitted, one.sent, "submit", f"submit {one.name}")
+                call = "submit" if one.items is None else "map"
+                bar = (one.submitted, one.sent, "submit", f"{call} {one.name}")
                 tasks.setdefault(one.thread, []).append(bar)
         for task in found.tasks.get(process, ()):
             kind = "task" if task["ok"] else "failed"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """From what was recorded to the Trace Event format, which Perfetto and chrome://tracing open.
 
-Pure: records in, a dict for JSON out. Each thread has two rows: its tasks, and its GIL. Tasks
-that were submitted have an arrow from there to where they began.
+Pure: records in, a dict for JSON out. Each thread has two rows: its tasks, and its GIL. An arrow
+leads from where a task, or the map of an item, was submitted to where it began.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 __all__ = ["Submitted", "Timeline", "timeline", "trace_events"]
 
+_ITEM_BITS = 24  # of an arrow's number: the items of a map are fewer than 16 million
 _GIL_ROWS = 1_000_000_000  # added to a thread's number: rows that tasks and GIL do not share
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The caller's side of one task, in ns; `sent` is when submit() had returned."""
+    """The caller's side of one task, in ns; `sent` is when submit() or map() had returned."""
 
     task: int
     name: str
@@ -26,6 +27,15 @@ class Submitted:
     submitted: int
     sent: int
     collected: int | None = None
+    items: list[int] | None = None  # of a map: when the result of each was taken, in their order
+
+    def item_collected(self, item: int) -> int | None:
+        """None if its result was not taken while the trace ran."""
+        return self.items[item] if self.items is not None and item < len(self.items) else None
+
+    def until(self, ended: int) -> int:
+        """When the last of it was collected, or else the end of the trace."""
+        return self.collected or (self.items[-1] if self.items else ended)
 
 
 @dataclass(frozen=True)
@@ -76,10 +86,9 @@ def timeline(
 
 _ALWAYS_HIDDEN = (
     "holders and waiters for less than about 0.2 ms: they are sampled at that pace",
-    "interpreters other than the main one of each process",
-    "a worker's GIL before its first traced task",
+    "interpreters that have run no traced task, and a worker's GIL before its first",
     "stages inside the runtime: sent is when submit() had returned, collected when the future's "
-    "callbacks ran",
+    "callbacks ran, or an item's result was taken",
 )
 
 
@@ -105,18 +114,10 @@ def trace_events(found: Timeline) -> dict[str, Any]:
                 events.append(_named("thread_name", process, row, f"GIL of {label}"))
     for one in found.submitted:
         events += _submitted(found, one)
-    numbers = {one.task for one in found.submitted}
+    submitted = {one.task: one for one in found.submitted}
     for process, tasks in found.tasks.items():
         for task in tasks:
-            events.append(
-                _slice(process, task["thread"], task["name"], "task", task["begun"], task["done"])
-                | {"args": {"task": task["task"], "ok": task["ok"]}}
-            )
-            if task["task"] in numbers:
-                events.append(
-                    {"ph": "f", "bp": "e", "cat": "task", "name": "to worker", "id": task["task"],
-                     "pid": process, "tid": task["thread"], "ts": task["begun"] / 1e3}
-                )  # fmt: skip
+            events += _task(found, process, task, submitted.get(task["task"]))
     for process, slices in found.slices.items():
         for thread, holds, begin, end in slices:
             name = "holds the GIL" if holds else "waits for the GIL"
@@ -128,15 +129,39 @@ def trace_events(found: Timeline) -> dict[str, Any]:
     }
 
 
+def _task(
+    found: Timeline, process: int, task: Mapping[str, Any], origin: Submitted | None
+) -> list[dict[str, Any]]:
+    """Where it ran; and an arrow to there from where it was submitted, each item its own."""
+    args = {"task": task["task"], "ok": task["ok"]}
+    arrow: dict[str, Any] = {"cat": "task", "name": "to worker", "id": task["task"]}
+    collected = origin.collected if origin else None
+    item = task.get("item")
+    if item is not None:
+        args["item"] = item
+        arrow |= {"cat": "item", "id": (task["task"] << _ITEM_BITS) + item}
+        collected = origin.item_collected(item) if origin else None
+    if collected is not None:
+        args["collected after [us]"] = (collected - task["done"]) / 1e3
+    where = {"pid": process, "tid": task["thread"], "ts": task["begun"] / 1e3}
+    events = [
+        _slice(process, task["thread"], task["name"], "task", task["begun"], task["done"])
+        | {"args": args}
+    ]
+    if origin is not None:
+        start = {"pid": found.pid, "tid": origin.thread, "ts": origin.submitted / 1e3}
+        events += [{"ph": "s", **arrow, **start}, {"ph": "f", "bp": "e", **arrow, **where}]
+    return events
+
+
 def _submitted(found: Timeline, one: Submitted) -> list[dict[str, Any]]:
-    arrow = {"cat": "task", "name": "to worker", "id": one.task, "pid": found.pid}
+    call = "submit" if one.items is None else "map"
     span = {"cat": "task", "name": one.name, "id": one.task, "pid": found.pid, "tid": one.thread}
     return [
-        _slice(found.pid, one.thread, f"submit {one.name}", "submit", one.submitted, one.sent)
+        _slice(found.pid, one.thread, f"{call} {one.name}", "submit", one.submitted, one.sent)
         | {"args": {"task": one.task}},
-        {"ph": "s", **arrow, "tid": one.thread, "ts": one.submitted / 1e3},
         {"ph": "b", **span, "ts": one.submitted / 1e3},
-        {"ph": "e", **span, "ts": (one.collected or found.ended) / 1e3},
+        {"ph": "e", **span, "ts": one.until(found.ended) / 1e3},
     ]
 
 

@@ -13,9 +13,10 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from .events import Submitted, Timeline, timeline, trace_events
 from .sampling import Sampling
@@ -26,6 +27,31 @@ __all__ = ["trace"]
 
 _PATIENCE_S = 2.0
 _one_at_a_time = threading.Lock()
+
+
+class TracedResults:
+    """An iterator of `map` that notes when each result was taken; else it is that iterator."""
+
+    def __init__(self, results: Any, note: Callable[[], None]) -> None:
+        self._results = results
+        self._note = note
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            result = next(self._results)
+        except StopIteration:
+            raise
+        except BaseException:  # an item that failed was taken, too
+            self._note()
+            raise
+        self._note()
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._results, name)
 
 
 class trace:  # noqa: N801 - a context manager that is called, as `open` is
@@ -108,6 +134,11 @@ class trace:  # noqa: N801 - a context manager that is called, as `open` is
             f"a traced task costs {self._task_cost_s * 1e6:.0f} µs more in its worker"
         )
 
+    def _repr_html_(self) -> str:
+        from owngil._report.trace import timeline_html
+
+        return timeline_html(self.timeline, self.overhead)
+
     # --- the exchanged methods ------------------------------------------------------------------
 
     def _exchange(self) -> None:
@@ -157,9 +188,20 @@ class trace:  # noqa: N801 - a context manager that is called, as `open` is
             self._submitted[task] = replace(self._submitted[task], collected=now)
 
     def _map(self, original: Any, pool: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if not callable(fn):
+        if not callable(fn) or not args:
             return original(pool, fn, *args, **kwargs)
-        return original(pool, TracedItem(self._spool, self._pid, fn), *args, **kwargs)
+        task = next(self._numbers)
+        submitted = time.monotonic_ns()
+        traced = TracedItem(self._spool, self._pid, task, fn)
+        results = original(pool, traced, itertools.count(), *args, **kwargs)
+        name = getattr(fn, "__qualname__", None) or type(fn).__name__
+        row = threading.get_native_id()
+        items: list[int] = []
+        with self._lock:
+            self._submitted[task] = Submitted(
+                task, name, row, submitted, time.monotonic_ns(), items=items
+            )
+        return TracedResults(results, lambda: items.append(time.monotonic_ns()))
 
     def _cost_of_a_task(self) -> float:
         calls = 100

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Samples this process's GIL into the spool: one thread looks, one writes."""
+"""Samples this interpreter's GIL into the spool: one thread looks, one writes.
+
+They are no daemons, which an interpreter that is a worker may not have; so they are told to stop
+before it waits for its threads.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,16 @@ INTERVAL_NS = 200_000
 _BATCH_S = 0.1
 _FOR_EVER_NS = 1 << 60
 
+_live: set[threading.Event] = set()  # of what samples; set, it ends
+
+
+def _stop_all() -> None:
+    for told_to_stop in list(_live):
+        told_to_stop.set()
+
+
+threading._register_atexit(_stop_all)  # type: ignore[attr-defined]
+
 
 class Sampling:
     """Samples until it is told to stop, or the file STOP is there."""
@@ -26,9 +40,10 @@ class Sampling:
         self._told_to_stop = threading.Event()
         self._sampler = Sampler(INTERVAL_NS, keep_slices=True)
         self._looker = threading.Thread(
-            target=self._sampler.run, args=(_FOR_EVER_NS,), name="owngil-trace-look", daemon=True
+            target=self._sampler.run, args=(_FOR_EVER_NS,), name="owngil-trace-look"
         )
-        self._writer = threading.Thread(target=self._write, name="owngil-trace-write", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="owngil-trace-write")
+        _live.add(self._told_to_stop)
         append(spool, {"sampling": time.monotonic_ns()})
         self._looker.start()
         self._writer.start()
@@ -48,6 +63,7 @@ class Sampling:
         self._looker.join()
         self._take()
         append(self._spool, {"end": time.monotonic_ns()})
+        _live.discard(self._told_to_stop)
 
     def _take(self) -> None:
         found = self._sampler.take()

@@ -2,13 +2,14 @@
 """Where all traced processes write: a folder with a file for each, a JSON object a line.
 
 Clocks are `time.monotonic_ns`, which all processes of a machine share. A worker's file is complete
-once it has a line {"end": …}, or its process is gone.
+once each of its interpreters has a line {"end": …}, or its process is gone.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,10 +44,7 @@ def read(spool: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def finished(spool: str) -> bool:
     """Whether every worker that sampled has ended its file, or is gone."""
-    started: set[int] = set()
+    open_: Counter[int] = Counter()  # interpreters, which may share a process and its file
     for pid, record in read(spool):
-        if "sampling" in record:
-            started.add(pid)
-        if "end" in record:
-            started.discard(pid)
-    return not any(os.path.exists(f"/proc/{pid}") for pid in started)
+        open_[pid] += ("sampling" in record) - ("end" in record)
+    return not any(open_[pid] > 0 and os.path.exists(f"/proc/{pid}") for pid in open_)

@@ -22,8 +22,11 @@ def run_traced(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    item: int | None = None,
 ) -> Any:
-    """Call fn, and say so. `tracer` is the process that traces, which samples for itself."""
+    """Call fn, and say so. `tracer` is the process that traces, which samples for itself; `item`
+    is the place among those of a map, which is one task.
+    """
     if os.getpid() != tracer:
         sample_in_worker(spool)
     begun = time.monotonic_ns()
@@ -33,26 +36,25 @@ def run_traced(
         ok = True
         return result
     finally:
-        append(
-            spool,
-            {
-                "task": task,
-                "name": getattr(fn, "__qualname__", None) or type(fn).__name__,
-                "begun": begun,
-                "done": time.monotonic_ns(),
-                "thread": threading.get_native_id(),
-                "ok": ok,
-            },
-        )
+        record = {
+            "task": task,
+            "name": getattr(fn, "__qualname__", None) or type(fn).__name__,
+            "begun": begun,
+            "done": time.monotonic_ns(),
+            "thread": threading.get_native_id(),
+            "ok": ok,
+        }
+        append(spool, record if item is None else record | {"item": item})
 
 
 class TracedItem:
-    """The function of a traced map: each item is a task of number 0, which nobody submitted."""
+    """The function of a traced map, called with the place of the item and the item."""
 
-    def __init__(self, spool: str, tracer: int, fn: Callable[..., Any]) -> None:
+    def __init__(self, spool: str, tracer: int, task: int, fn: Callable[..., Any]) -> None:
         self._spool = spool
         self._tracer = tracer
+        self._task = task
         self._fn = fn
 
-    def __call__(self, *args: Any) -> Any:
-        return run_traced(self._spool, self._tracer, 0, self._fn, args, {})
+    def __call__(self, item: int, *args: Any) -> Any:
+        return run_traced(self._spool, self._tracer, self._task, self._fn, args, {}, item)

@@ -33,9 +33,9 @@ def test_it_measures_every_way_in_every_round(name: str) -> None:
     interval = sys.getswitchinterval()
     result = run(EXPERIMENTS[name], SMALL)
     assert sys.getswitchinterval() == interval
-    assert result.samples
+    assert len({len(rounds) for rounds in result.samples.values()}) == 1
     for way, rounds in result.samples.items():
-        assert len(rounds) == 2, way
+        assert 2 <= len(rounds) <= 4, way  # disturbed ones are repeated
         assert any(rounds), way
     assert all(result.absent.values())
     assert json.loads(json.dumps(result.record()))["name"] == name
@@ -131,7 +131,7 @@ def test_jython_is_run_by_java_and_its_answer_read(empty_path: Path) -> None:
     )
     result = run(EXPERIMENTS["no-gil"], replace(SMALL, jython=str(jar)))
     there = result.samples["in threads, over one after the other, java jython-standalone.jar"]
-    assert there == [[pytest.approx(0.4677, abs=1e-4)]] * 2
+    assert there == [[pytest.approx(0.4677, abs=1e-4)]] * len(there)
     assert not result.absent
     (number,) = result.verdict.numbers
     assert number.startswith("without a GIL, threads share the work: 0.468x")
@@ -156,7 +156,7 @@ def test_an_old_python_is_run_and_its_answer_read(empty_path: Path) -> None:
     acts_as(empty_path, "python2.7", f'case $1 in -c) printf True;; -) echo "{OLD}";; esac\n')
     result = run(EXPERIMENTS["old-gil"], SMALL)
     there = result.samples["in threads, over one after the other, python2.7"]
-    assert there == [[pytest.approx(1.7809, abs=1e-4)]] * 2
+    assert there == [[pytest.approx(1.7809, abs=1e-4)]] * len(there)
 
 
 def test_a_jython_that_cannot_be_run_is_said(empty_path: Path) -> None:

@@ -52,6 +52,19 @@ def test_two_threads_that_compute_hold_it_and_wait_for_it() -> None:
         assert holding + waiting > 0
 
 
+def test_it_shows_itself_in_a_notebook() -> None:
+    shares = {"<main>": (0.25, 0.5)}
+    shown = owngil.GilContention(
+        waiting=0.5, held=0.25, by_thread=shares, samples=100
+    )._repr_html_()
+    assert "held 25% of the time; 50% of it somebody waited" in shown
+    assert "25 % holds the GIL, 50 % waits for it, 25 % does without" in shown
+    assert "&lt;main&gt;" in shown
+    assert "<html" not in shown
+    nobody = owngil.GilContention(0.0, 0.0, {}, 100)._repr_html_()
+    assert "held 0%" in nobody
+
+
 def test_threads_that_wait_for_something_else_are_not_counted() -> None:
     event = threading.Event()
     threads = [threading.Thread(target=event.wait) for _ in range(3)]

@@ -36,12 +36,19 @@ RECORDS: list[tuple[int, dict[str, Any]]] = [
     (10, {"slices": [[11, True, 1000, 5000], [12, False, 1000, 5000]], "threads": {"11": "Main"},
           "cpu_ns": 70, "switches": 1, "dropped": 0, "sees_waiters": True}),
     (20, {"task": 1, "name": "f", "begun": 3000, "done": 9000, "thread": 21, "ok": True}),
-    (20, {"task": 0, "name": "g", "begun": 9000, "done": 9500, "thread": 21, "ok": False}),
+    (20, {"task": 3, "item": 0, "name": "g", "begun": 9000, "done": 9500, "thread": 21,
+          "ok": False}),
+    (20, {"task": 3, "item": 1, "name": "g", "begun": 9500, "done": 9600, "thread": 21,
+          "ok": True}),
     (20, {"slices": [[21, True, 3000, 9000]], "threads": {"21": "MainThread"},
           "cpu_ns": 30, "switches": 1, "dropped": 2, "sees_waiters": True}),
     (30, {"blind": "no headers"}),
 ]  # fmt: skip
-SUBMITTED = [Submitted(1, "f", 11, 2000, 2500, 9900), Submitted(2, "f", 11, 2600, 2700)]
+SUBMITTED = [
+    Submitted(1, "f", 11, 2000, 2500, 9900),
+    Submitted(2, "f", 11, 2600, 2700),
+    Submitted(3, "g", 11, 2800, 2900, items=[9700]),
+]
 
 
 def test_tasks_become_slices_with_an_arrow_from_where_they_were_submitted() -> None:
@@ -57,8 +64,16 @@ def test_tasks_become_slices_with_an_arrow_from_where_they_were_submitted() -> N
     assert only(ph="f", id=1)["ts"] == 3.0
     assert only(ph="e", id=1)["ts"] == 9.9
     assert only(ph="e", id=2)["ts"] == 10.0  # not collected while the trace ran
-    assert only(ph="X", name="g")["args"] == {"task": 0, "ok": False}
-    assert not [e for e in events if e["ph"] == "f" and e["id"] != 1]
+    assert only(ph="X", cat="submit", name="map g")["ts"] == 2.8
+    first, second = [e for e in events if e["ph"] == "X" and e["name"] == "g"]
+    assert first["args"] == {"task": 3, "item": 0, "ok": False, "collected after [us]": 0.2}
+    assert second["args"] == {"task": 3, "item": 1, "ok": True}  # not taken while the trace ran
+    assert only(ph="e", id=3)["ts"] == 9.7
+    arrows = {(e["cat"], e["id"]) for e in events if e["ph"] == "s"}
+    assert len(arrows) == 3
+    assert arrows == {(e["cat"], e["id"]) for e in events if e["ph"] == "f"}
+    assert [e["ts"] for e in events if e["ph"] == "s" and e["cat"] == "item"] == [2.8, 2.8]
+    assert [e["ts"] for e in events if e["ph"] == "f" and e["cat"] == "item"] == [9.0, 9.5]
 
 
 def test_rows_of_the_gil_are_apart_from_those_of_tasks() -> None:
@@ -122,6 +137,10 @@ def test_tasks_of_every_pool_are_recorded_and_the_methods_given_back(tmp_path: P
     assert found.tasks.keys() - {os.getpid()}
     assert all(task["begun"] <= task["done"] for tasks in found.tasks.values() for task in tasks)
     begun = {task["task"]: task["begun"] for tasks in found.tasks.values() for task in tasks}
+    (of_map,) = [one for one in found.submitted if one.items is not None]
+    assert len(of_map.items or ()) == 5
+    items = [t["item"] for tasks in found.tasks.values() for t in tasks if "item" in t]
+    assert sorted(items) == [0, 1, 2, 3, 4]
     for one in found.submitted:
         assert one.submitted <= one.sent
         assert one.submitted <= begun[one.task]
@@ -130,9 +149,31 @@ def test_tasks_of_every_pool_are_recorded_and_the_methods_given_back(tmp_path: P
     assert html.read_text().startswith("<!DOCTYPE html>")
 
 
+def test_a_traced_map_goes_on_behind_an_item_that_fails_and_can_be_closed() -> None:
+    with owngil.Pool(1) as pool, owngil.trace() as recording:
+        results = pool.map(square, [2, "x", 4], [])
+        assert list(results) == []
+        results = pool.map(square, [2, "x", 4])
+        assert next(results) == 4
+        with pytest.raises(TypeError):
+            next(results)
+        assert next(results) == 16
+        with pytest.raises(StopIteration):
+            next(results)
+        endless = pool.map(square, iter(int, 1), buffersize=2)
+        assert next(endless) == 0
+        endless.close()  # type: ignore[attr-defined]
+        assert list(pool.map(square)) == []
+    assert [len(one.items or ()) for one in recording.timeline.submitted] == [0, 3, 1]
+
+
 def test_workers_sample_their_own_gil() -> None:
     with owngil.Pool(1) as pool, owngil.trace() as recording:
         assert pool.submit(sum, range(3_000_000)).result()
+    shown = recording._repr_html_()
+    assert "1 tasks in" in shown
+    assert "Overhead: sampling took" in shown
+    assert "<html" not in shown
     (worker,) = recording.timeline.tasks
     assert worker != os.getpid()
     assert any(holds for _, holds, _, _ in recording.timeline.slices[worker])
@@ -163,6 +204,8 @@ def test_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
     with file.open("a") as cut:
         cut.write('{"end":')
     assert list(spool.read(str(tmp_path))) == [(os.getpid(), {"sampling": 1})]
+    assert not spool.finished(str(tmp_path))
+    file.write_text('{"sampling":1}\n{"sampling":1}\n{"end":2}\n')  # of two interpreters
     assert not spool.finished(str(tmp_path))
     (tmp_path / "999999999.jsonl").write_text('{"sampling":1}\n')
     file.write_text('{"sampling":1}\n{"end":2}\n')
