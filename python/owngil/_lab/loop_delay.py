@@ -71,7 +71,6 @@ def _open(settings: Settings) -> Iterator[Opened]:
         work.count_python(steps)
 
     ways: dict[str, Callable[[], Sequence[float]]] = {
-        MANY: lambda: [asyncio.run(many_waits(seconds))],
         ALONE: lambda: asyncio.run(loop_delays(wait)),
         IN_LOOP: lambda: [max(asyncio.run(loop_delays(in_loop)))],
     }
@@ -79,6 +78,7 @@ def _open(settings: Settings) -> Iterator[Opened]:
         ways[IN_THREAD] = _in_executor(threads, steps)
         for kind, pool in opened.items():
             ways[in_pool(kind)] = _in_executor(pool, steps)
+        ways[MANY] = lambda: [asyncio.run(many_waits(seconds))]
         yield Opened(ways, absent)
 
 
@@ -135,6 +135,7 @@ EXPERIMENTS = (
         "thing at a time, so a computation belongs elsewhere, where it has a GIL of its own.",
         measures="how late the loop called back",
         unit="s",
+        quantities={MANY: ("how much longer 1,000 waits take than one", "s")},
         source=[many_waits, loop_delays],
         open=_open,
         claims=_claims,

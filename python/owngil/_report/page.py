@@ -53,6 +53,9 @@ _PLOT = """
 .owngil-plot .bar.c1 { fill: var(--c1); } .owngil-plot .bar.c2 { fill: var(--c2); }
 .owngil-plot .bar.c4 { fill: var(--c4); } .owngil-plot .bar.c5 { fill: var(--rule); }
 .owngil-plot .bar { stroke: none; }
+@media (max-width: 30rem) { .owngil-plot text { font-size: 14px; }
+  .owngil-plot .tick, .owngil-plot .axis { font-size: 13px; } .owngil-plot .heading {
+  font-size: 13px; } }
 """
 
 _TEXT = """

@@ -101,7 +101,7 @@ def strips(rows: Sequence[Strip], axis: str, unit: str, heading: str = "") -> st
         ]
     height = bottom + 44.0
     if heading:
-        words = textwrap.wrap(heading, 62)
+        words = textwrap.wrap(heading, 58)
         shift = 4 + 18 * len(words)
         lines = [
             f'<text class="heading" x="{_LEFT}" y="{16 + 18 * i}">{escape(line)}</text>'
