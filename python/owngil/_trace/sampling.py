@@ -39,10 +39,17 @@ class Sampling:
         self._spool = spool
         self._told_to_stop = threading.Event()
         self._sampler = Sampler(INTERVAL_NS, keep_slices=True)
+        # Else it would ask the current thread, which `threading` may not know in an interpreter.
+        daemon = False
         self._looker = threading.Thread(
-            target=self._sampler.run, args=(_FOR_EVER_NS,), name="owngil-trace-look"
+            target=self._sampler.run,
+            args=(_FOR_EVER_NS,),
+            name="owngil-trace-look",
+            daemon=daemon,
         )
-        self._writer = threading.Thread(target=self._write, name="owngil-trace-write")
+        self._writer = threading.Thread(
+            target=self._write, name="owngil-trace-write", daemon=daemon
+        )
         _live.add(self._told_to_stop)
         append(spool, {"sampling": time.monotonic_ns()})
         self._looker.start()

@@ -15,6 +15,7 @@ import pytest
 import owngil
 from harness import browser
 from owngil._cli import main
+from owngil._lab.kinds import WORKER_KINDS, kinds
 from owngil._options import PoolOptions
 from owngil._pool import Pool
 from owngil._report.trace import timeline_page
@@ -167,8 +168,13 @@ def test_a_traced_map_goes_on_behind_an_item_that_fails_and_can_be_closed() -> N
     assert [len(one.items or ()) for one in recording.timeline.submitted] == [0, 3, 1]
 
 
-def test_workers_sample_their_own_gil() -> None:
-    with owngil.Pool(1) as pool, owngil.trace() as recording:
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind in WORKER_KINDS])
+def test_workers_sample_their_own_gil(kind: str) -> None:
+    try:
+        opened = owngil.Pool(1, kind=kind)
+    except ValueError as error:
+        pytest.skip(str(error))
+    with opened as pool, owngil.trace() as recording:
         assert pool.submit(sum, range(3_000_000)).result()
     shown = recording._repr_html_()
     assert "1 tasks in" in shown
