@@ -16,7 +16,7 @@ from owngil._contention import HeldShare
 from owngil._cpus import usable_cpus
 from owngil._lab.calibration import Calibration
 from owngil._lab.estimates import estimate
-from owngil._lab.kinds import kinds
+from owngil._lab.kinds import kinds, reason
 
 from .comparison import Comparison, Row
 from .sizes import bytes_per_task, private_bytes
@@ -114,7 +114,7 @@ def measure(
             try:
                 agree &= _same(expected, list(way.pool.map(fn, chosen)))
             except Exception as error:
-                absent[way.row.label] = f"{type(error).__name__}: {error}"
+                absent[way.row.label] = reason(error)
         ways = [way for way in ways if way.row.label not in absent]
         # Where the way to a worker is longer than the work, rounds would be, too.
         too_long = (time.monotonic() - began) * _ROUNDS / seconds
@@ -229,7 +229,7 @@ def _ways(
                     pool = stack.enter_context(Pool(count, kind=kind))
                     pool.submit(fn, item).result()
                 except Exception as error:  # what a kind cannot do is its reason
-                    absent[kind] = f"{type(error).__name__}: {error}"
+                    absent[kind] = reason(error)
                     break
                 ways.append(_Way(kind, pool, count, time.perf_counter() - began))
         yield ways, absent

@@ -9,7 +9,7 @@ from typing import Any
 
 from owngil import Pool
 
-__all__ = ["WORKER_KINDS", "kinds", "pools"]
+__all__ = ["WORKER_KINDS", "kinds", "pools", "reason"]
 
 # Whose workers own a GIL: what the lab claims, it claims of these.
 WORKER_KINDS = ("process", "interpreter")
@@ -20,6 +20,12 @@ def kinds(with_auto: bool = False) -> tuple[str, ...]:
     from owngil._pool import KINDS
 
     return tuple(kind for kind in KINDS if with_auto or kind != "auto")
+
+
+def reason(error: BaseException) -> str:
+    """Why something cannot be, in one line: where a message has many, the last one says it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[-1:]])
 
 
 @contextmanager
@@ -36,7 +42,7 @@ def pools(
                 for future in [pool.submit(first) for _ in range(workers)]:
                     future.result()
             except Exception as error:  # whatever a kind cannot do is its reason
-                absent[f"in a pool, kind={kind}"] = f"{type(error).__name__}: {error}"
+                absent[f"in a pool, kind={kind}"] = reason(error)
                 continue
             opened[kind] = pool
         yield opened, absent

@@ -84,6 +84,13 @@ def test_the_kinds_are_those_that_the_pool_accepts(monkeypatch: pytest.MonkeyPat
         assert absent["in a pool, kind=no such kind"].startswith("ValueError: kind must be one of")
 
 
+def test_a_reason_is_the_last_line_of_what_was_said() -> None:
+    said = ImportError("\nPLEASE READ THIS\n\nOriginal error was: it does not support it\n")
+    assert kinds.reason(said) == "ImportError: Original error was: it does not support it"
+    assert kinds.reason(KeyError("a")) == "KeyError: 'a'"
+    assert kinds.reason(ValueError()) == "ValueError"
+
+
 @pytest.fixture
 def empty_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing on PATH and no pyenv."""
