@@ -63,9 +63,12 @@ def timeline(
     """Sort what the processes have written."""
     found = Timeline(pid, began, ended, list(submitted), {}, {}, {}, {}, list(_ALWAYS_HIDDEN))
     hidden: dict[str, None] = {}
+    ranks: dict[tuple[int, int], str] = {}  # in every worker that thread is MainThread
     for process, record in records:
         if "task" in record:
             found.tasks.setdefault(process, []).append(dict(record))
+            if "rank" in record:
+                ranks[process, record["thread"]] = f"rank {record['rank']}"
         elif "slices" in record:
             found.slices.setdefault(process, []).extend(
                 (thread, holds, begin, end) for thread, holds, begin, end in record["slices"]
@@ -80,6 +83,8 @@ def timeline(
                 hidden["who waits for the GIL: this kernel has no /proc/self/task/*/syscall"] = None
         elif "blind" in record:
             hidden[f"the GIL of process {process}: {record['blind']}"] = None
+    for (process, thread), rank in ranks.items():
+        found.threads.setdefault(process, {})[thread] = rank
     found.cannot_see.extend(hidden)
     return found
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from owngil import worker
+
 from .sampling import sample_in_worker
 from .spool import append
 
@@ -36,7 +38,7 @@ def run_traced(
         ok = True
         return result
     finally:
-        record = {
+        record: dict[str, Any] = {
             "task": task,
             "name": getattr(fn, "__qualname__", None) or type(fn).__name__,
             "begun": begun,
@@ -44,7 +46,12 @@ def run_traced(
             "thread": threading.get_native_id(),
             "ok": ok,
         }
-        append(spool, record if item is None else record | {"item": item})
+        if item is not None:
+            record["item"] = item
+        me = worker()
+        if me is not None and me.kind != "thread":  # a thread has another rank with each task
+            record["rank"] = me.rank
+        append(spool, record)
 
 
 class TracedItem:

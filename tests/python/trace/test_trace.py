@@ -40,7 +40,7 @@ RECORDS: list[tuple[int, dict[str, Any]]] = [
     (20, {"task": 3, "item": 0, "name": "g", "begun": 9000, "done": 9500, "thread": 21,
           "ok": False}),
     (20, {"task": 3, "item": 1, "name": "g", "begun": 9500, "done": 9600, "thread": 21,
-          "ok": True}),
+          "ok": True, "rank": 4}),
     (20, {"slices": [[21, True, 3000, 9000]], "threads": {"21": "MainThread"},
           "cpu_ns": 30, "switches": 1, "dropped": 2, "sees_waiters": True}),
     (30, {"blind": "no headers"}),
@@ -88,7 +88,7 @@ def test_rows_of_the_gil_are_apart_from_those_of_tasks() -> None:
     tasks = {(e["pid"], e["tid"]) for e in events if e.get("cat") in ("task", "submit")}
     assert not tasks & {(e["pid"], e["tid"]) for e in gil}
     names = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
-    assert {"Main", "GIL of Main", "GIL of MainThread", "GIL of thread 12"} <= names
+    assert {"Main", "GIL of Main", "rank 4", "GIL of rank 4", "GIL of thread 12"} <= names
 
 
 def test_what_cannot_be_seen_is_said() -> None:
@@ -100,7 +100,7 @@ def test_what_cannot_be_seen_is_said() -> None:
 
 def test_the_page_draws_every_row_and_a_browser_has_no_complaint(tmp_path: Path) -> None:
     page = timeline_page(timeline(10, 0, 10_000, SUBMITTED, RECORDS))
-    for row in ("program, Main: tasks", "program, Main: GIL", "worker 20, MainThread: tasks"):
+    for row in ("program, Main: tasks", "program, Main: GIL", "worker 20, rank 4: tasks"):
         assert row in page
     document, console = browser.after_script(page, tmp_path)
     assert 'data-owngil="ready"' in document
