@@ -17,6 +17,7 @@ from .verdict import judge
 __all__ = ["run", "switch_interval"]
 
 _LEAST_QUIET = 3  # rounds, for the others to be set aside
+_PATIENCE_S = 25.0  # then no round is repeated: all experiments together take 5 minutes at most
 
 
 @contextmanager
@@ -36,7 +37,8 @@ def run(
     """Measure and judge. Opening (pools, a first small turn) is the warm-up and is not counted.
 
     A round in which others are at work on this machine is set aside and repeated, as long as some
-    are quiet and there are not twice as many. Which are is told by the calibration alone.
+    are quiet, there are not twice as many, and it has not taken long. Which ones is told by the
+    calibration alone.
     """
     began = time.perf_counter()
     rounds = settings.rounds or experiment.rounds
@@ -49,7 +51,8 @@ def run(
             calibration = Calibration(experiment.computes_on)
             for number in range(2 * rounds):
                 quiet = len(calibration.quiet())
-                if number >= rounds and (not quiet or quiet >= rounds):
+                is_late = time.perf_counter() - began > _PATIENCE_S
+                if number >= rounds and (not quiet or quiet >= rounds or is_late):
                     break
                 calibration.begin_round()
                 ways = list(opened.ways)
