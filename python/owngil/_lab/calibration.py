@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from owngil._cpus import usable_cpus
 
 from .verdict import Conditions
 
-__all__ = ["Calibration", "Round"]
+__all__ = ["Calibration", "Round", "fair_share"]
 
 _TURN_S = 0.02
 _NAP_S = 0.002
@@ -37,10 +38,25 @@ class Round:
         )
 
 
+def fair_share(loops: int, cpus: int, running: int) -> float:
+    """Of a CPU, for each of these loops, if so many threads want to run, the loops among them."""
+    return min(1.0, cpus / max(1, running, loops))
+
+
+def _running() -> int:
+    """How many threads of this machine run or want to, the one that asks included."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        return int(file.read().split()[3].partition("/")[0])
+
+
 class Calibration:
     """Loops without the GIL, on as many CPUs at once as what is measured computes on (0: it only
     waits): who else is at work here shows in their share. If CPUs are left, a thread sleeps beside
     them, again and again: how late it wakes though nobody holds the GIL is the machine's doing.
+
+    A scheduler lets who has just slept go first, so a short loop may have a CPU to itself where a
+    long computation has half of one. Hence the share is at most what is fair among all that want
+    to run at that moment, which the kernel counts.
     """
 
     def __init__(self, computes_on: int | None = None) -> None:
@@ -72,15 +88,20 @@ class Calibration:
         threads = [threading.Thread(target=loop) for _ in range(self._loops)]
         for thread in threads:
             thread.start()
+        fair: list[float] = []
         end = time.perf_counter() + _TURN_S
-        while self._loops < self._cpus and time.perf_counter() < end:
+        while time.perf_counter() < end:
+            if all(thread.is_alive() for thread in threads):
+                fair.append(fair_share(self._loops, os.cpu_count() or 1, _running() - 1))
             due = time.perf_counter() + _NAP_S
             time.sleep(_NAP_S)
-            seen.late.append(time.perf_counter() - due)
+            if self._loops < self._cpus:
+                seen.late.append(time.perf_counter() - due)
         for thread in threads:
             thread.join()
         if own:
-            seen.shares.append(sum(cpu for cpu, _ in own) / sum(wall for _, wall in own))
+            got = sum(cpu for cpu, _ in own) / sum(wall for _, wall in own)
+            seen.shares.append(min(got, fmean(fair or [1.0])))
             seen.times.append(median(cpu for cpu, _ in own))
 
     def quiet(self) -> list[int]:
@@ -92,9 +113,11 @@ class Calibration:
         ]
 
     def kept(self, least: int) -> list[int]:
-        """The quiet rounds; all of them if fewer than `least` are quiet."""
-        quiet = self.quiet()
-        return quiet if len(quiet) >= least else list(range(len(self.rounds)))
+        """The quiet rounds; all of them if fewer than `least`, or than half of them, are quiet: a
+        machine that is mostly busy may be so in a round that seemed quiet, too.
+        """
+        quiet, count = self.quiet(), len(self.rounds)
+        return quiet if len(quiet) >= max(least, count / 2) else list(range(count))
 
     def conditions(self, numbers: Sequence[int]) -> Conditions:
         """Of these rounds; the others were set aside."""

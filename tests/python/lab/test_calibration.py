@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from owngil._lab import runner
-from owngil._lab.calibration import Calibration, Round
+from owngil._lab.calibration import Calibration, Round, fair_share
 from owngil._lab.experiment import Experiment, Opened, Settings
 from owngil._lab.verdict import Claim
 
@@ -29,11 +29,21 @@ def test_a_round_counts_if_nobody_else_computed_or_kept_sleepers_waiting() -> No
     assert calibration.quiet() == [0, 2]
     assert calibration.kept(2) == [0, 2]
     assert calibration.kept(3) == [0, 1, 2, 3]  # too few to set the others aside
+    mostly_busy = calibrated(QUIET, BUSY, BUSY, QUIET, BUSY)
+    assert mostly_busy.kept(2) == [0, 1, 2, 3, 4]
     few = calibration.conditions([0, 2])
     assert (few.share, few.set_aside) == (pytest.approx(0.985), 2)
     assert few.note() == "2 more rounds were disturbed by others here and do not count."
     assert not few.objection(1)
     assert calibration.conditions([0, 1, 2, 3]).note() == ""
+
+
+def test_a_share_is_at_most_what_is_fair_among_all_that_want_to_run() -> None:
+    assert fair_share(loops=2, cpus=2, running=2) == 1.0
+    assert fair_share(loops=2, cpus=2, running=3) == pytest.approx(2 / 3)
+    assert fair_share(loops=1, cpus=2, running=2) == 1.0  # who else runs has the other CPU
+    assert fair_share(loops=2, cpus=64, running=40) == 1.0
+    assert fair_share(loops=4, cpus=2, running=0) == 0.5
 
 
 def test_a_calibration_takes_a_turn_on_as_many_cpus_as_are_computed_on() -> None:
@@ -44,6 +54,7 @@ def test_a_calibration_takes_a_turn_on_as_many_cpus_as_are_computed_on() -> None
     assert not waits.rounds[0].shares
     assert waits.rounds[0].late
     assert 0 < computes.rounds[0].shares[0] <= 1.01
+    assert len(computes.rounds[0].times) == 1
     assert not computes.rounds[0].late  # no CPU was left
 
 
