@@ -244,6 +244,9 @@ void Runtime::close(int limit_ms) {
   work_.reset();
   control_.stop();
   thread_.join();
+  // What it has not come to: by these handlers a pool that has ended lets go of its supervisor.
+  control_.restart();
+  control_.poll();
 }
 
 void Runtime::forked_child() noexcept {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "workers/byte_buffer.hpp"
+#include "workers/codec_format.hpp"
 #include "workers/decoded_call.hpp"
 #include "workers/python.hpp"
 #include "workers/short_strings.hpp"
@@ -20,10 +21,6 @@
 #include <span>
 
 namespace owngil::workers {
-
-// Beyond these, pickle is as good: its fixed costs no longer show.
-inline constexpr std::size_t kCodecMaxBytes = 64 * 1024;
-inline constexpr int kCodecMaxDepth = 16;
 
 enum class Encoded {
   ok,           // appended to the buffer

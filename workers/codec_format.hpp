@@ -16,15 +16,17 @@
 // A tag to which a reference goes back has kShared added to it: the decoder remembers only
 // those. A dict's key is a scalar, a str, bytes, or a tuple of these, so that no input can make
 // hashing it slow.
-// Lifetime: none. Not: an interface; codec.hpp is that.
+// Lifetime: none. Not: an interface; codec.hpp is that. Knows no Python: cpp/ reads these bytes, too.
 #pragma once
-
-#include "workers/codec.hpp"
 
 #include <cstddef>
 #include <cstdint>
 
 namespace owngil::workers {
+
+// Beyond these, pickle is as good: its fixed costs no longer show.
+inline constexpr std::size_t kCodecMaxBytes = 64 * 1024;
+inline constexpr int kCodecMaxDepth = 16;
 
 enum class Tag : std::uint8_t {
   none = 1,

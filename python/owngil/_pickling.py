@@ -2,8 +2,8 @@
 """Bytes for what the tagged codec leaves over: arguments, results and exceptions.
 
 The C pickler does it where it can; what it refuses, and what lives in `__main__`, goes by value
-(`_shipping.py`). A failure (`Format::failure`) carries the exception's pickle and, beside it, its
-type, message and traceback as text, which are readable when the pickle is not.
+(`_shipping.py`). A failure (`Format::failure`) is a pickle of four plain values: the exception's
+type, message and traceback as text, which anybody can read, C++ programs too, and its own pickle.
 
 Threads: any, with the GIL.
 Not: an importer of pickle, cloudpickle or traceback before one is needed.
@@ -94,7 +94,7 @@ def dump_result(value: object, collector: BufferCollector | None = None) -> byte
 
 def dump_exception(error: BaseException) -> bytes:
     """Never raises."""
-    import marshal
+    from _pickle import dumps
 
     try:
         name, message = _describe(error)
@@ -105,17 +105,18 @@ def dump_exception(error: BaseException) -> bytes:
             pickled = dump_result(error)
         except Exception:
             pickled = None
-        return marshal.dumps((name, message, text, pickled))
+        told: bytes = dumps((name, message, text, pickled), 5)
     except BaseException:
-        return marshal.dumps((type(error).__name__, "", "", None))
+        told = dumps((type(error).__name__, "", "", None), 5)
+    return told
 
 
 def load_exception(data: bytes) -> BaseException:
     """Never raises. The worker's traceback is the cause of what it returns."""
-    import marshal
+    from _pickle import loads
 
     try:
-        name, message, text, pickled = marshal.loads(data)
+        name, message, text, pickled = loads(data)
         error = _unpickle(pickled) if pickled is not None else None
         if error is None:
             error = RemoteError(name, message, text)
@@ -231,7 +232,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
     try:
-        message = str(error)
+        message = "".join(("", str(error)))  # of a subclass of str: its characters
     except Exception:
         message = "<its str() failed>"
     return name, message

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import marshal
 import pickle
 import subprocess
 import sys
@@ -185,8 +184,8 @@ def test_an_exception_that_cannot_travel_arrives_as_text(error: Exception, messa
 
 def test_reading_a_failure_never_raises() -> None:
     assert isinstance(_pickling.load_exception(b"rubbish"), _errors.RemoteError)
-    assert isinstance(_pickling.load_exception(marshal.dumps((1,))), _errors.RemoteError)
-    data = marshal.dumps(("T", "m", "", pickle.dumps(7)))
+    assert isinstance(_pickling.load_exception(pickle.dumps((1,))), _errors.RemoteError)
+    data = pickle.dumps(("T", "m", "", pickle.dumps(7)))
     assert str(_pickling.load_exception(data)) == "T: m"
 
 

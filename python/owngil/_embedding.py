@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tells a program that is not Python how to start this interpreter as a template or a worker.
+
+`cpp/launch.cpp` starts it and reads the answer: a pickle of plain values.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._bootstrap import Role
+
+__all__ = ["answer"]
+
+_ANSWER_FD = 3  # kAnswerFd
+
+
+def answer(role: Role, *preload: str) -> None:
+    """Write it. Nothing else may come there, so not to stdout, where a site module may print."""
+    import _pickle
+
+    data = _pickle.dumps(_find(role, preload), 5)
+    while data:
+        data = data[os.write(_ANSWER_FD, data) :]
+
+
+def _find(role: Role, preload: tuple[str, ...]) -> dict[str, object]:
+    # As it is to be in a worker: neither the -c of this process nor what it was told.
+    sys.argv[:] = [""]
+    if sys.path and sys.path[0] == "" and not sys.flags.safe_path:
+        del sys.path[0]
+    try:
+        from ._bootstrap import launch_spec
+
+        argv, _, guardian, config = launch_spec(role, preload=preload)
+    except ImportError as error:
+        return {"error": f"{_describe()} cannot run workers: {error}. {_say_which()}"}
+    except RuntimeError as error:
+        return {"error": str(error)}
+    terms = marshal.loads(config)
+    terms["cwd"] = _cwd()
+    return {"argv": argv, "guardian": guardian, "config": marshal.dumps(terms)}
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return None
+
+
+def _describe() -> str:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return f"{sys.executable or 'this program'} (Python {version})"
+
+
+def _say_which() -> str:
+    folder = os.path.dirname(os.path.abspath(__file__))
+    built = [name for name in sorted(os.listdir(folder)) if name.startswith("_core.")]
+    if not built:
+        return f"The package in {folder} was installed without its module _core."
+    return f"The package in {folder} was built for {', '.join(built)}."
