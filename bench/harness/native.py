@@ -10,14 +10,14 @@ from pathlib import Path
 from harness.figures import Samples
 from harness.turns import Contender, Settings, Turn
 
-_ROOT = Path(__file__).resolve().parents[2]
+_BUILDS = Path(__file__).resolve().parents[2] / "build"
 _SECONDS = 1.0
 
 
-def program(name: str) -> Path | None:
+def program(name: str, folder: str = "bench") -> Path | None:
     """Where it was built; the preset `release` comes first, None if it was not."""
     for preset in ("release", "ci", "dev"):
-        path = _ROOT / "build" / preset / "bench" / name
+        path = _BUILDS / preset / folder / name
         if path.exists():
             return path
     return None

@@ -360,6 +360,11 @@ TEST(Pool, workers_come_and_go_when_it_is_resized) {
   EXPECT_EQ(pool.stats().workers.size(), 1U);
 }
 
+TEST(Pool, it_has_as_many_workers_as_a_pool_in_python_unless_told) {
+  Pool pool(with_workers(0));
+  EXPECT_EQ(pool.stats().workers.size(), pool.submit("owngil._cpus:usable_cpus").get<std::size_t>());
+}
+
 TEST(Pool, its_destructor_waits_for_what_was_submitted) {
   std::vector<Future> futures;
   try {
