@@ -159,7 +159,10 @@ runtime::LaunchSpec ask(const std::string& program, const LaunchQuestion& questi
   try {
     const std::optional<Value> answer = read_pickle(bytes);
     if (!answer) throw BadConversion("no answer");
-    return read_answer(*answer, question);
+    runtime::LaunchSpec spec = read_answer(*answer, question);
+    // It takes the place of a virtual environment's python, and tells that it is that one.
+    if (fs::path(program).filename() == kHostProgram) spec.argv[0] = program;
+    return spec;
   } catch (const BadConversion&) {
     throw StartError("owngil: " + program + " could not load the package in " + question.package +
                      "; what it wrote to stderr says why. It has to be a CPython 3.12 or later.");

@@ -316,6 +316,29 @@ TEST(Pool, a_python_that_cannot_run_workers_is_an_error_that_says_so) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Pool, a_virtual_environment_is_respected) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("owngil-venv-" + std::to_string(::getpid()));
+  const std::string code = "import sys, venv; venv.create(sys.argv[1], symlinks=True)\n";
+  owngil::testing::run_python(code, folder.string());
+  const auto prefix_of = [](const PoolOptions& options) {
+    Pool pool(options);
+    return pool.submit("builtins:eval", "__import__('sys').prefix").get<std::string>();
+  };
+  PoolOptions options = with_workers(1);
+  options.python = (folder / "bin" / "python").string();
+  EXPECT_EQ(prefix_of(options), folder.string());
+  ::setenv("OWNGIL_PYTHON", options.python.c_str(), 1);
+  options.python.clear();
+  EXPECT_EQ(prefix_of(options), folder.string());
+#ifdef OWNGIL_TEST_HOST
+  ::setenv("VIRTUAL_ENV", folder.c_str(), 1);
+  options.python = OWNGIL_TEST_HOST;
+  EXPECT_EQ(prefix_of(options), folder.string());
+#endif
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Pool, interpreters_are_refused_as_long_as_there_are_none) {
   PoolOptions options = with_workers(1);
   options.kind = Kind::interpreter;
@@ -362,7 +385,8 @@ TEST(Pool, workers_come_and_go_when_it_is_resized) {
 
 TEST(Pool, it_has_as_many_workers_as_a_pool_in_python_unless_told) {
   Pool pool(with_workers(0));
-  EXPECT_EQ(pool.stats().workers.size(), pool.submit("owngil._cpus:usable_cpus").get<std::size_t>());
+  EXPECT_EQ(pool.stats().workers.size(),
+            pool.submit("owngil._cpus:usable_cpus").get<std::size_t>());
 }
 
 TEST(Pool, its_destructor_waits_for_what_was_submitted) {

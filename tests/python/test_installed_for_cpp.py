@@ -71,6 +71,13 @@ def test_nothing_but_the_package_is_installed(installed: Path) -> None:
     assert not any(word in headers for word in ("boost", "Python.h", "runtime/", "ipc/"))
 
 
+def test_the_library_exports_nothing_but_its_own(installed: Path) -> None:
+    told = run("nm", "-D", "--defined-only", "-C", installed / "lib/libowngil.so")
+    names = [line.split(maxsplit=2)[2] for line in told.splitlines()]
+    assert names
+    assert [name for name in names if "owngil::" not in name] == []
+
+
 def test_the_examples_run_with_the_python_of_a_variable(examples: Path) -> None:
     environ = with_python(sys.executable)
     assert run(examples / "factorial", environ=environ) == "2432902008176640000\n"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A task's result, once there is one.
 //
-// Threads: one Future is one thread's at a time, but for cancel(), which any may call.
+// Threads: one Future is one thread's at a time; which one, does not matter.
 // Lifetime: may outlive its Pool. Letting it go cancels nothing.
 #pragma once
 
