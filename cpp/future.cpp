@@ -4,8 +4,12 @@
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <owngil/future.hpp>
 #include <stdexcept>
+#include <utility>
 
 namespace owngil {
 

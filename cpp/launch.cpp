@@ -19,6 +19,7 @@
 #include <optional>
 #include <owngil/errors.hpp>
 #include <owngil/value.hpp>
+#include <stdexcept>
 #include <string_view>
 #include <system_error>
 #include <utility>

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +16,7 @@
 #include <owngil/value.hpp>
 #include <span>
 #include <string>
+#include <system_error>
 
 namespace owngil::testing {
 
