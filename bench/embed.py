@@ -118,7 +118,7 @@ VARIANTS = (
             Metric("countdown", "amount", "ms", 1e3),
         ),
         (
-            Goal("call", "within", 3, _IN_PYTHON, contender=_BY_PYTHON),
+            Goal("call", "within", 1.3, _IN_PYTHON, contender=_BY_PYTHON),
             Goal("countdown", "within", 1.03, _IN_PYTHON, contender=_BY_PYTHON),
         ),
         references=(_IN_PYTHON,),

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace owngil::cpp {
 namespace {

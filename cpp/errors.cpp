@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The exceptions' virtual tables and type information lie here, for every program that catches them.
-#include <owngil/errors.hpp>
+#include "owngil/errors.hpp"
 
 namespace owngil {
 

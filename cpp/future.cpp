@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "owngil/future.hpp"
+
 #include "cpp/outcome.hpp"
 #include "cpp/task_handle.hpp"
 #include "ipc/clock.hpp"
@@ -7,7 +9,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <owngil/future.hpp>
 #include <stdexcept>
 #include <utility>
 

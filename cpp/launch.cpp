@@ -3,6 +3,8 @@
 
 #include "cpp/pickle_reader.hpp"
 #include "ipc/unique_fd.hpp"
+#include "owngil/errors.hpp"
+#include "owngil/value.hpp"
 #include "runtime/spawn.hpp"
 
 #include <dlfcn.h>
@@ -17,8 +19,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
-#include <owngil/errors.hpp>
-#include <owngil/value.hpp>
 #include <stdexcept>
 #include <string_view>
 #include <system_error>

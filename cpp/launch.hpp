@@ -8,9 +8,9 @@
 // Not: a cache; Engine has one.
 #pragma once
 
+#include "owngil/options.hpp"
 #include "runtime/process_host.hpp"
 
-#include <owngil/options.hpp>
 #include <string>
 #include <vector>
 

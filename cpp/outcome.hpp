@@ -5,10 +5,9 @@
 // Not: user code's judge. What is not plain stays a pickle.
 #pragma once
 
+#include "owngil/errors.hpp"
+#include "owngil/value.hpp"
 #include "runtime/supervisor.hpp"
-
-#include <owngil/errors.hpp>
-#include <owngil/value.hpp>
 
 namespace owngil::cpp {
 

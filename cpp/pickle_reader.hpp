@@ -9,10 +9,11 @@
 //       object a million times.
 #pragma once
 
+#include "owngil/value.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <owngil/value.hpp>
 #include <span>
 
 namespace owngil::cpp {

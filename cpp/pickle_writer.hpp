@@ -7,11 +7,11 @@
 #pragma once
 
 #include "cpp/pickle_format.hpp"
+#include "owngil/value.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <owngil/value.hpp>
 #include <span>
 #include <string_view>
 #include <vector>

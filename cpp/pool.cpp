@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "owngil/pool.hpp"
+
 #include "cpp/outcome.hpp"
 #include "cpp/pickle_writer.hpp"
 #include "cpp/session.hpp"
@@ -7,10 +9,10 @@
 #include "ipc/futex.hpp"
 
 #include <csignal>
+#include <cstdint>
 #include <new>
-#include <optional>
-#include <owngil/pool.hpp>
 #include <stdexcept>
+#include <utility>
 
 namespace owngil {
 

@@ -4,6 +4,7 @@
 #include "cpp/cpus.hpp"
 #include "cpp/pickle_writer.hpp"
 #include "ipc/clock.hpp"
+#include "owngil/errors.hpp"
 
 #include <sys/resource.h>
 
@@ -11,7 +12,6 @@
 #include <atomic>
 #include <csignal>
 #include <new>
-#include <owngil/errors.hpp>
 #include <stdexcept>
 #include <utility>
 

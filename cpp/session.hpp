@@ -8,13 +8,13 @@
 #pragma once
 
 #include "cpp/engine.hpp"
+#include "owngil/options.hpp"
 #include "runtime/supervisor.hpp"
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <owngil/options.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>

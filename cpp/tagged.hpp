@@ -5,9 +5,10 @@
 // Not: the codec, which is workers/codec.hpp and needs Python.
 #pragma once
 
+#include "owngil/value.hpp"
+
 #include <cstddef>
 #include <optional>
-#include <owngil/value.hpp>
 #include <span>
 
 namespace owngil::cpp {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "owngil/value.hpp"
+
 #include <array>
-#include <owngil/value.hpp>
+#include <utility>
 
 namespace owngil {
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A program for pool_test.cpp to kill: prints its workers' pids, then waits for what never ends.
+// A program for pool_test.cpp to kill: prints the pid of a worker, then waits for what never ends.
 #include <cstdint>
 #include <iostream>
 #include <owngil/pool.hpp>
+#include <vector>
 
 int main(int, char** argv) {
   owngil::Pool pool{{.workers = 2, .python = argv[1], .package = argv[2]}};

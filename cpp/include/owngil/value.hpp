@@ -23,6 +23,7 @@
 #include <owngil/errors.hpp>
 #include <owngil/export.hpp>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
