@@ -134,9 +134,9 @@ std::string how(const Failure& failure) {
          (name != nullptr ? std::string("SIG") + name : std::string("unknown")) + ")";
 }
 
-// Below it lie the frames of how a worker starts, the same for each task.
+// Below it, the one that works, lie the frames of how a worker starts, the same for each task.
 bool is_lowest_frame(std::string_view line) {
-  return line.find("_template.py") != std::string_view::npos && line.ends_with(" in _work");
+  return line.find("_template.py") != std::string_view::npos && line.ends_with("work");
 }
 
 // A dying worker has written it, so it may be cut off anywhere, or be anything.
