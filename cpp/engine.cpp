@@ -74,16 +74,16 @@ Engine::~Engine() {
   runtime_.close(kCloseLimitMs);
 }
 
-runtime::LaunchSpec Engine::launch_spec(const LaunchQuestion& question) {
+LaunchAnswer Engine::launch_answer(const LaunchQuestion& question) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = answers_.find(question);
     if (found != answers_.end()) return found->second;
   }
-  runtime::LaunchSpec spec = ask_python(question);
+  LaunchAnswer answer = ask_python(question);
   const std::lock_guard lock(mutex_);
   if (answers_.size() >= kMostAnswers) answers_.clear();
-  return answers_.insert_or_assign(question, std::move(spec)).first->second;
+  return answers_.insert_or_assign(question, std::move(answer)).first->second;
 }
 
 }  // namespace owngil::cpp

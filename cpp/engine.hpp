@@ -30,14 +30,14 @@ class Engine {
   static std::uint64_t generation() noexcept;
 
   // Asks that Python unless it has said so before. Throws StartError.
-  runtime::LaunchSpec launch_spec(const LaunchQuestion& question);
+  LaunchAnswer launch_answer(const LaunchQuestion& question);
 
   runtime::Runtime& runtime() { return runtime_; }
 
  private:
   runtime::Runtime runtime_;
   std::mutex mutex_;  // guards:
-  std::map<LaunchQuestion, runtime::LaunchSpec> answers_;
+  std::map<LaunchQuestion, LaunchAnswer> answers_;
 };
 
 }  // namespace owngil::cpp

@@ -35,7 +35,7 @@ constexpr int kAnswerLimitMs = 60'000;
 constexpr std::string_view kHostProgram = "owngil-host";
 
 // As the stub of owngil._bootstrap, which it leads to. Arguments: the package's __init__.py, the
-// role, what to preload.
+// role, the kind of workers, what to preload.
 constexpr const char* kAsk =
     "import sys;"
     "from _frozen_importlib import _load;"
@@ -135,8 +135,9 @@ std::string text_of(const Value& value) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-runtime::LaunchSpec read_answer(const Value& answer, const LaunchQuestion& question) {
-  runtime::LaunchSpec spec;
+LaunchAnswer read_answer(const Value& answer, const LaunchQuestion& question) {
+  LaunchAnswer found;
+  runtime::LaunchSpec& spec = found.spec;
   for (const auto& [key, value] : answer.as<Dict>()) {
     const std::string name = key.as<std::string>();
     if (name == "error") throw StartError("owngil: " + value.as<std::string>());
@@ -145,25 +146,31 @@ runtime::LaunchSpec read_answer(const Value& answer, const LaunchQuestion& quest
     }
     if (name == "guardian") spec.guardian_path = text_of(value);
     if (name == "config") spec.config = text_of(value);
+    if (name == "reuses_places") found.reuses_places = value.as<bool>();
   }
   if (spec.argv.empty()) throw BadConversion("no command line");
   spec.env = question.env;
-  return spec;
+  return found;
 }
 
-runtime::LaunchSpec ask(const std::string& program, const LaunchQuestion& question) {
+LaunchAnswer ask(const std::string& program, const LaunchQuestion& question) {
   const std::string init = question.package + "/__init__.py";
-  std::vector<std::string> argv = {program, "-c", kAsk, init,
-                                   question.spawn ? "worker" : "template"};
+  const char* const spawned = question.hosts ? "host" : "worker";
+  std::vector<std::string> argv = {program,
+                                   "-c",
+                                   kAsk,
+                                   init,
+                                   question.spawn ? spawned : "template",
+                                   question.hosts ? "interpreters" : "processes"};
   argv.insert(argv.end(), question.preload.begin(), question.preload.end());
   const Bytes bytes = run(program, argv, question.env);
   try {
     const std::optional<Value> answer = read_pickle(bytes);
     if (!answer) throw BadConversion("no answer");
-    runtime::LaunchSpec spec = read_answer(*answer, question);
+    LaunchAnswer found = read_answer(*answer, question);
     // It takes the place of a virtual environment's python, and tells that it is that one.
-    if (fs::path(program).filename() == kHostProgram) spec.argv[0] = program;
-    return spec;
+    if (fs::path(program).filename() == kHostProgram) found.spec.argv[0] = program;
+    return found;
   } catch (const BadConversion&) {
     throw StartError("owngil: " + program + " could not load the package in " + question.package +
                      "; what it wrote to stderr says why. It has to be a CPython 3.12 or later.");
@@ -218,10 +225,11 @@ LaunchQuestion launch_question(const PoolOptions& options, unsigned threads_per_
           .env = environment(options, threads_per_worker),
           .cwd = fs::current_path(error).string(),
           .spawn = options.start == Start::spawn,
+          .hosts = options.kind == Kind::interpreter,
           .ignores_interrupt = ignores_interrupt()};
 }
 
-runtime::LaunchSpec ask_python(const LaunchQuestion& question) {
+LaunchAnswer ask_python(const LaunchQuestion& question) {
   if (!has_package(question.package)) {
     throw StartError("owngil: the Python package owngil is not in " + question.package +
                      ". It is installed there together with this library (cmake --install); "

@@ -24,14 +24,20 @@ struct LaunchQuestion {
   std::vector<std::string> env;  // of the workers, "NAME=value"
   std::string cwd;
   bool spawn = false;
+  bool hosts = false;              // of interpreters
   bool ignores_interrupt = false;  // SIGINT is ignored here
 
   auto operator<=>(const LaunchQuestion&) const = default;
 };
 
+struct LaunchAnswer {
+  runtime::LaunchSpec spec;
+  bool reuses_places = false;  // as runtime::Hosting has it; by version of Python
+};
+
 LaunchQuestion launch_question(const PoolOptions& options, unsigned threads_per_worker);
 
 // Throws StartError.
-runtime::LaunchSpec ask_python(const LaunchQuestion& question);
+LaunchAnswer ask_python(const LaunchQuestion& question);
 
 }  // namespace owngil::cpp

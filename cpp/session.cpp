@@ -37,10 +37,8 @@ std::uint64_t nanoseconds(std::chrono::nanoseconds duration, const char* name) {
 }
 
 void check(const PoolOptions& options) {
-  if (options.kind == Kind::interpreter) {
-    throw std::invalid_argument(
-        "owngil: workers that are interpreters are not there yet for C++ programs; use "
-        "Kind::process");
+  if (options.kind == Kind::process && options.hosts != 0) {
+    throw std::invalid_argument("owngil: hosts is for Kind::interpreter");
   }
   if (options.restart_window.count() == 0) {
     throw std::invalid_argument("owngil: restart_window must be more than 0");
@@ -95,14 +93,20 @@ Session::Session(const PoolOptions& options)
   const runtime::SupervisorOptions made = supervisor_options(options, cpus);
   const unsigned threads = options.threads_per_worker != 0 ? options.threads_per_worker
                                                            : std::max(1U, cpus / made.workers);
-  runtime::LaunchSpec spec = engine_->launch_spec(launch_question(options, threads));
+  LaunchAnswer answer = engine_->launch_answer(launch_question(options, threads));
+  runtime::Hosting hosting;
+  if (options.kind == Kind::interpreter) {
+    hosting.hosts = std::clamp(options.hosts, 1U, made.workers);
+    hosting.reuses_places = answer.reuses_places;
+  }
   runtime::Welcome welcome;
   welcome.pool_name = name_of_pool(options);
   welcome.kill_orphans = options.kill_orphans;
-  supervisor_ = &engine_->runtime().open_pool(made, std::move(spec), std::move(welcome),
+  supervisor_ = &engine_->runtime().open_pool(made, std::move(answer.spec), std::move(welcome),
                                               options.start == Start::spawn
                                                   ? runtime::StartMethod::spawn
-                                                  : runtime::StartMethod::fork_template);
+                                                  : runtime::StartMethod::fork_template,
+                                              hosting);
   try {
     start(options.initializer);
   } catch (...) {

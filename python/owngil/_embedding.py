@@ -19,16 +19,19 @@ __all__ = ["answer"]
 _ANSWER_FD = 3  # kAnswerFd
 
 
-def answer(role: Role, *preload: str) -> None:
-    """Write it. Nothing else may come there, so not to stdout, where a site module may print."""
+def answer(role: Role, kind: str, *preload: str) -> None:
+    """Write it. `kind`: of the workers, "processes" or "interpreters".
+
+    Nothing else may come there, so not to stdout, where a site module may print.
+    """
     import _pickle
 
-    data = _pickle.dumps(_find(role, preload), 5)
+    data = _pickle.dumps(_find(role, kind == "interpreters", preload), 5)
     while data:
         data = data[os.write(_ANSWER_FD, data) :]
 
 
-def _find(role: Role, preload: tuple[str, ...]) -> dict[str, object]:
+def _find(role: Role, hosts: bool, preload: tuple[str, ...]) -> dict[str, object]:
     # As it is to be in a worker: neither the -c of this process nor what it was told.
     sys.argv[:] = [""]
     if sys.path and sys.path[0] == "" and not sys.flags.safe_path:
@@ -36,14 +39,26 @@ def _find(role: Role, preload: tuple[str, ...]) -> dict[str, object]:
     try:
         from ._bootstrap import launch_spec
 
-        argv, _, guardian, config = launch_spec(role, preload=preload)
+        argv, _, guardian, config = launch_spec(role, hosts=hosts, preload=preload)
+        reuses_places = hosts and _interpreters_end_in_place()
     except ImportError as error:
         return {"error": f"{_describe()} cannot run workers: {error}. {_say_which()}"}
     except RuntimeError as error:
         return {"error": str(error)}
     terms = marshal.loads(config)
     terms["cwd"] = _cwd()
-    return {"argv": argv, "guardian": guardian, "config": marshal.dumps(terms)}
+    return {
+        "argv": argv,
+        "guardian": guardian,
+        "config": marshal.dumps(terms),
+        "reuses_places": reuses_places,
+    }
+
+
+def _interpreters_end_in_place() -> bool:
+    from ._cpython import interpreters
+
+    return interpreters().end_in_place
 
 
 def _cwd() -> str | None:

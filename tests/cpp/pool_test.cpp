@@ -339,9 +339,26 @@ TEST(Pool, a_virtual_environment_is_respected) {
   std::filesystem::remove_all(folder);
 }
 
-TEST(Pool, interpreters_are_refused_as_long_as_there_are_none) {
+TEST(Pool, its_workers_may_be_interpreters_of_one_process) {
+  for (const Start start : {Start::from_template, Start::spawn}) {
+    PoolOptions options = with_workers(2);
+    options.kind = Kind::interpreter;
+    options.start = start;
+    Pool pool(options);
+    const auto pid = pool.submit("os:getpid").get<pid_t>();
+    auto sleeps = pool.submit("time:sleep", 0.05);
+    EXPECT_EQ(pool.submit("os:getpid").get<pid_t>(), pid);
+    sleeps.wait();
+    EXPECT_THROW(pool.submit("math:sqrt", -1).get(), PythonError);
+    EXPECT_THROW(pool.options({.timeout = 20ms}).submit("time:sleep", 1000).get(), TaskTimeout);
+    EXPECT_THROW(pool.submit("ctypes:string_at", 0).get(), WorkerDied);
+    EXPECT_EQ(pool.submit("math:factorial", 5).get<int>(), 120);
+  }
+}
+
+TEST(Pool, hosts_are_for_interpreters_alone) {
   PoolOptions options = with_workers(1);
-  options.kind = Kind::interpreter;
+  options.hosts = 1;
   EXPECT_THROW(Pool{options}, std::invalid_argument);
 }
 

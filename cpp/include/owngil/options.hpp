@@ -24,6 +24,8 @@ enum class Start {
 struct PoolOptions {
   unsigned workers = 0;  // 0: as many as CPUs that this process may use (affinity, cgroup quota)
   Kind kind = Kind::process;
+  unsigned hosts = 0;  // with Kind::interpreter: how many processes the workers share, each a
+                       // failure domain; 0: one
   Start start = Start::from_template;
   // The interpreter: a path, or a name that is searched for on $PATH; that of a virtual environment
   // brings its packages. Empty: $OWNGIL_PYTHON, or else python3, or else the program that embeds
