@@ -69,10 +69,14 @@ class Scheduler {
     return take(least);
   }
 
-  // The most recently idle worker, whether it sleeps or not; nothing: there is none.
-  std::optional<Rank> assign_to_idle() {
-    if (idle_top_ == kNone) return std::nullopt;
-    return take(idle_top_);
+  // The most recently idle worker of which `has_room(rank)` is true, whether it sleeps or not;
+  // nothing: there is none.
+  template <class HasRoom>
+  std::optional<Rank> assign_to_idle(HasRoom&& has_room) {
+    for (Rank rank = idle_top_; rank != kNone; rank = places_[rank].idle_below) {
+      if (has_room(rank)) return take(rank);
+    }
+    return std::nullopt;
   }
 
   // With a worker idle: whose ring to take a task back from. `running_ns(rank)` tells for how

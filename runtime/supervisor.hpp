@@ -233,6 +233,7 @@ class Supervisor {
   // submit side (supervisor_send.cpp)
   void dispatch();
   bool send(Task& task, Rank rank);
+  std::optional<Rank> assign_to_idle();
   bool send_to_idle(Task& task, Rank full);
   std::uint64_t running_ns(Rank rank, std::uint64_t now);
   void send_blob(WorkerLink& link, std::uint32_t number);

@@ -176,12 +176,18 @@ void Supervisor::dispatch() {
   apply_grants();
 }
 
-// The ring of `full` has no room: tasks that were taken back fill it until its worker gets there.
+// An idle worker that can be sent a task: others may have a ring full of tasks that were taken back,
+// until they get there.
+std::optional<Rank> Supervisor::assign_to_idle() {
+  return scheduler_.assign_to_idle([this](Rank r) { return links_[r]->has_room(kRoomForATask); });
+}
+
+// The ring of `full` has no room.
 bool Supervisor::send_to_idle(Task& task, Rank full) {
   scheduler_.withdrawn(full);
-  const auto rank = scheduler_.assign_to_idle();
+  const auto rank = assign_to_idle();
   if (!rank) return false;
-  if (*rank != full && send(task, *rank)) return true;
+  if (send(task, *rank)) return true;
   scheduler_.withdrawn(*rank);
   return false;
 }
@@ -284,7 +290,7 @@ void Supervisor::move_queued() {
     Task* task = link.take_back_any(WorkerLink::Spare::nothing);
     if (task == nullptr) break;
     took_back(link, *task);
-    const auto rank = scheduler_.assign_to_idle();
+    const auto rank = assign_to_idle();
     if (!rank || (!send(*task, *rank) && !send_to_idle(*task, *rank))) {
       backlog_.push_front(*task);
       break;

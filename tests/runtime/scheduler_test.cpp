@@ -16,6 +16,7 @@
 namespace owngil::runtime {
 namespace {
 
+constexpr auto kAny = [](Rank) { return true; };
 constexpr auto kAwake = [](Rank) { return false; };
 constexpr auto kAsleep = [](Rank) { return true; };
 constexpr auto kBrief = [](Rank) { return std::uint64_t{0}; };
@@ -163,8 +164,19 @@ TEST(Scheduler, KeepsStartingWorkersBelowThoseThatCameUp) {
   scheduler.came_up(3);
   scheduler.came_up(1);
   std::vector<Rank> order;
-  while (scheduler.any_idle()) order.push_back(*scheduler.assign_to_idle());
+  while (scheduler.any_idle()) order.push_back(*scheduler.assign_to_idle(kAny));
   EXPECT_EQ(order, (std::vector<Rank>{3, 1, 0, 2}));
+}
+
+TEST(Scheduler, PassesOverIdleWorkersThatHaveNoRoom) {
+  Scheduler scheduler(4);
+  for (Rank rank = 0; rank < 3; ++rank) scheduler.add(rank);
+  for (Rank rank = 0; rank < 3; ++rank) scheduler.came_up(rank);
+  const auto has_room = [](Rank rank) { return rank != 0; };
+  EXPECT_EQ(scheduler.assign_to_idle(has_room), Rank{1});
+  EXPECT_EQ(scheduler.assign_to_idle(has_room), Rank{2});
+  EXPECT_EQ(scheduler.assign_to_idle(has_room), std::nullopt);
+  EXPECT_EQ(scheduler.assign_to_idle(kAny), Rank{0});
 }
 
 TEST(Scheduler, NamesAStartingWorkerAsAVictimOnceAnotherIsIdle) {
@@ -427,7 +439,7 @@ class Model {
       const std::uint64_t task = worker.ring.front();
       worker.ring.pop_front();
       scheduler_.withdrawn(*victim);
-      const auto rank = scheduler_.assign_to_idle();
+      const auto rank = scheduler_.assign_to_idle(kAny);
       ASSERT_TRUE(rank);
       workers_[*rank].ring.push_back(task);
       begin(*rank);
