@@ -85,6 +85,16 @@ void Arena::trim(std::uint64_t keep) {
   }
 }
 
+bool Arena::freeze(std::uint64_t offset, std::uint64_t size) noexcept {
+  return ::mmap(at(offset), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+                fd_.get(), static_cast<off_t>(offset)) != MAP_FAILED;
+}
+
+bool Arena::thaw(std::uint64_t offset, std::uint64_t size) noexcept {
+  return ::mmap(at(offset), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_.get(),
+                static_cast<off_t>(offset)) != MAP_FAILED;
+}
+
 ArenaView::ArenaView(int fd, std::size_t size, OnFork on_fork)
     : mapping_(fd, whole_pages(size), Access::read_only, on_fork) {}
 

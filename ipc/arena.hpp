@@ -41,6 +41,12 @@ class Arena {
   // Gives back the pages above the last block that is out, but for the first `keep` bytes.
   void trim(std::uint64_t keep);
 
+  // From now on what is written to these pages by this mapping is this process's own, and the
+  // memory stays as it is; until thaw(), which forgets what was written. False: it cannot be.
+  // Requires: whole pages; not sealed.
+  [[nodiscard]] bool freeze(std::uint64_t offset, std::uint64_t size) noexcept;
+  [[nodiscard]] bool thaw(std::uint64_t offset, std::uint64_t size) noexcept;
+
   // Peers can map it for reading only from now on.
   void seal() { seal_against_new_writers(fd_.get()); }
 

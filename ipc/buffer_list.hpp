@@ -2,7 +2,7 @@
 // The payload of Format::buffers: which blocks hold the large buffers, then the pickle that goes
 // without them. The same in both directions, and in an item of a chunk.
 //
-//   count 4 | flags 4 | count times: offset 8, size 8 | pickle
+//   count 4 | flags 4 | shared 4 | count times: offset 8, size 8 | shared times: place 32 | pickle
 //
 // Lifetime: none. A BufferList owns nothing; it says what stands where.
 // Not: a judge of the references; whoever has the arena checks them.
@@ -21,9 +21,18 @@ namespace owngil::ipc {
 // From this size on a buffer gets a block of its own: pages that nothing else lies on.
 inline constexpr std::size_t kLeastBuffer = std::size_t{64} * 1024;
 
-// Blocks begin at multiples of 64: the lowest bit of an offset says that the block is shared, so
-// that its worker has nothing to forget of it.
-inline constexpr std::uint64_t kShared = 1;
+// In place of an offset, with a number: no block of the arena, but shared memory, which has that
+// number for as long as the user's process lives. Where it lies is told behind the references.
+inline constexpr std::uint64_t kShared = std::uint64_t{1} << 63;
+
+// Where shared memory lies: in a file that the user's process has open as `fd`.
+struct SharedPlace {
+  std::uint64_t device;
+  std::uint64_t inode;
+  std::uint64_t offset;
+  std::uint32_t pid;
+  std::uint32_t fd;
+};
 
 enum BufferListFlag : std::uint32_t {
   kDirect = 1,  // the pickle names objects that pickle would have copied (owngil._direct)
@@ -31,7 +40,8 @@ enum BufferListFlag : std::uint32_t {
 
 struct BufferListHead {
   std::uint32_t count;
-  std::uint32_t flags;  // BufferListFlag
+  std::uint32_t flags;   // BufferListFlag
+  std::uint32_t shared;  // so many of them are shared
 };
 
 class BufferList {
@@ -42,7 +52,10 @@ class BufferList {
     if (bytes.size() < sizeof head) return std::nullopt;
     std::memcpy(&head, bytes.data(), sizeof head);
     const std::size_t rest = bytes.size() - sizeof head;
-    if (head.count > rest / sizeof(BlockRef)) return std::nullopt;
+    if (head.count > rest / sizeof(BlockRef) || head.shared > head.count ||
+        head.shared > (rest - head.count * sizeof(BlockRef)) / sizeof(SharedPlace)) {
+      return std::nullopt;
+    }
     return BufferList(head, bytes.subspan(sizeof head));
   }
 
@@ -54,8 +67,16 @@ class BufferList {
     std::memcpy(&ref, rest_.data() + i * sizeof ref, sizeof ref);
     return ref;
   }
+  [[nodiscard]] std::uint32_t shared() const noexcept { return head_.shared; }
+  // Of the references that are shared, in their order. Requires: i < shared().
+  [[nodiscard]] SharedPlace place(std::uint32_t i) const noexcept {
+    SharedPlace place;
+    std::memcpy(&place, rest_.data() + head_.count * sizeof(BlockRef) + i * sizeof place,
+                sizeof place);
+    return place;
+  }
   [[nodiscard]] std::span<const std::byte> pickle() const noexcept {
-    return rest_.subspan(head_.count * sizeof(BlockRef));
+    return rest_.subspan(head_.count * sizeof(BlockRef) + head_.shared * sizeof(SharedPlace));
   }
 
  private:

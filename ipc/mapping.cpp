@@ -26,17 +26,19 @@ class Mappable {
   bip::mapping_handle_t handle_;
 };
 
-std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size, Access access) {
+std::unique_ptr<bip::mapped_region> map(int fd, std::uint64_t offset, std::size_t size,
+                                        Access access) {
+  const auto begin = static_cast<bip::offset_t>(offset);
   try {
     switch (access) {
       case Access::read_write:
-        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_write, 0, size);
+        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_write, begin, size);
       case Access::read_only:
-        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_only, 0, size);
+        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_only, begin, size);
       case Access::copy_on_write: break;
     }
-    return std::make_unique<bip::mapped_region>(Mappable(fd), bip::copy_on_write, 0, size, nullptr,
-                                                MAP_NORESERVE);
+    return std::make_unique<bip::mapped_region>(Mappable(fd), bip::copy_on_write, begin, size,
+                                                nullptr, MAP_NORESERVE);
   } catch (const bip::interprocess_exception& error) {
     throw std::system_error(error.get_native_error(), std::generic_category(), "mmap of a memfd");
   }
@@ -44,8 +46,8 @@ std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size, Access access)
 
 }  // namespace
 
-Mapping::Mapping(int fd, std::size_t size, Access access, OnFork on_fork)
-    : region_(map(fd, size, access)),
+Mapping::Mapping(int fd, std::size_t size, Access access, OnFork on_fork, std::uint64_t offset)
+    : region_(map(fd, offset, size, access)),
       data_(static_cast<std::byte*>(region_->get_address())),
       size_(size) {
   if (on_fork == OnFork::exclude && ::madvise(data_, size_, MADV_DONTFORK) != 0) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 namespace boost::interprocess {
@@ -24,8 +25,9 @@ enum class OnFork { inherit, exclude };
 
 class Mapping {
  public:
-  // Maps the first `size` bytes. Throws std::system_error naming the call that failed.
-  Mapping(int fd, std::size_t size, Access access, OnFork on_fork = OnFork::inherit);
+  // Maps `size` bytes from `offset` on. Throws std::system_error naming the call that failed.
+  Mapping(int fd, std::size_t size, Access access, OnFork on_fork = OnFork::inherit,
+          std::uint64_t offset = 0);
   Mapping(Mapping&&) noexcept;
   Mapping& operator=(Mapping&&) noexcept;
   ~Mapping();

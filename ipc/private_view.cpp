@@ -31,16 +31,11 @@ void drop(std::byte* begin, std::byte* end) noexcept {
   }
 }
 
-}  // namespace
-
-// Pages that were only read stay mapped, so that the next who reads there meets no fault.
-void PrivateView::forget_writes(BlockRef block) const noexcept {
-  std::byte* at = mapping_.data() + block.offset;
-  const std::size_t pages = (block.size + kPageBytes - 1) / kPageBytes;
-  std::byte* const end = at + pages * kPageBytes;
-  const UniqueFd pagemap(pages * kPageBytes <= kNotWorthAsking
-                             ? -1
-                             : ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+// Calls visit(page, entry) for the pages from `at` on, in their order, while that returns true.
+// Returns the first page that it was not called for: `end`, unless it is not to be known.
+template <class Visit>
+std::byte* visit_pages(std::byte* at, std::byte* end, Visit&& visit) noexcept {
+  const UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::array<std::uint64_t, 4096> entries;
   while (pagemap && at != end) {
     const std::size_t asked =
@@ -50,12 +45,37 @@ void PrivateView::forget_writes(BlockRef block) const noexcept {
                                 static_cast<off_t>(place));
     const std::size_t told = got > 0 ? static_cast<std::size_t>(got) / sizeof entries[0] : 0;
     if (told == 0) break;
-    std::byte* written = at;  // where a run of written pages begins
     for (std::size_t i = 0; i != told; ++i, at += kPageBytes) {
-      if (was_written(entries[i])) continue;
-      drop(written, at);
-      written = at + kPageBytes;
+      if (!visit(at, entries[i])) return at;
     }
+  }
+  return at;
+}
+
+}  // namespace
+
+bool has_own_pages(const std::byte* data, std::size_t size) noexcept {
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(data) % kPageBytes;
+  auto* const begin = const_cast<std::byte*>(data) - before;
+  std::byte* const end = begin + (before + size + kPageBytes - 1) / kPageBytes * kPageBytes;
+  return visit_pages(begin, end,
+                     [](std::byte*, std::uint64_t entry) { return !was_written(entry); }) != end;
+}
+
+// Pages that were only read stay mapped, so that the next who reads there meets no fault.
+void PrivateView::forget_writes(BlockRef block) const noexcept {
+  std::byte* at = mapping_.data() + block.offset;
+  const std::size_t pages = (block.size + kPageBytes - 1) / kPageBytes;
+  std::byte* const end = at + pages * kPageBytes;
+  if (pages * kPageBytes > kNotWorthAsking) {
+    std::byte* written = at;  // where a run of written pages begins
+    at = visit_pages(at, end, [&](std::byte* page, std::uint64_t entry) {
+      if (!was_written(entry)) {
+        drop(written, page);
+        written = page + kPageBytes;
+      }
+      return true;
+    });
     drop(written, std::max(written, at));
   }
   drop(at, end);

@@ -16,6 +16,10 @@
 
 namespace owngil::ipc {
 
+// Whether this process has written to a page of this memory since it was mapped copy on write, or
+// may have: then what it sees there is not what the file has.
+[[nodiscard]] bool has_own_pages(const std::byte* data, std::size_t size) noexcept;
+
 class PrivateView {
  public:
   // Throws std::system_error.
@@ -42,6 +46,7 @@ class PrivateView {
   // Unmaps what lies beyond the first `size` bytes; at least a page stays.
   void shrink(std::size_t size) noexcept { mapping_.shrink(size); }
 
+  [[nodiscard]] const std::byte* data() const noexcept { return mapping_.data(); }
   [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }
 
  private:

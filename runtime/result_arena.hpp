@@ -6,6 +6,8 @@
 // moment that its result is accepted until whoever has it lets go of it; the worker, if it still
 // lives, then gets it back through its release ring, and until then writes to it no more.
 // Threads: any. Processes: the user's; the arena is the worker's.
+// What the user shares of it again is frozen: tasks see what the worker returned, and what the user
+// writes from then on is, as ever, the user's own.
 // Lifetime: counted. The link holds it, and each block that is out does. So it outlives worker and
 //   pool; once the worker is gone only the blocks that are out keep memory.
 // Not: proof against a worker that lives and scribbles over its own arena.
@@ -17,6 +19,7 @@
 #include "ipc/layout.hpp"
 #include "ipc/private_view.hpp"
 #include "ipc/unique_fd.hpp"
+#include "runtime/shared_block.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -47,6 +50,10 @@ class ResultArena final : public ipc::BufferOwner {
   void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
   void let_go(ipc::BlockRef block) noexcept { let_go(block, stamp()); }
 
+  // A hold on what lies there in whichever of them it is. nullptr: in none, or the user has written
+  // to it, or its worker is gone.
+  [[nodiscard]] static SharedBlock* freeze(const void* data, std::size_t size);
+
   // What the worker is to get back.
   [[nodiscard]] bool has_given_back() const noexcept {
     return has_given_back_.load(std::memory_order_relaxed);  // seen late is soon enough
@@ -59,7 +66,15 @@ class ResultArena final : public ipc::BufferOwner {
   void lose_worker() noexcept;
 
  private:
+  class Part;
+  struct Out {
+    std::uint64_t size;
+    std::uint32_t holds = 1;  // of the user, and of what is frozen of it
+  };
+
   ~ResultArena() = default;
+  [[nodiscard]] SharedBlock* freeze_part(const std::byte* data, std::size_t size);
+  void drop(std::uint64_t offset, bool is_part) noexcept;
 
   // immutable after construction, but for its size
   ipc::PrivateView view_;
@@ -68,10 +83,12 @@ class ResultArena final : public ipc::BufferOwner {
   std::atomic<bool> has_given_back_{false};
   // guarded by mutex_
   std::mutex mutex_;
-  std::map<std::uint64_t, std::uint64_t> out_;  // offset, size
+  std::map<std::uint64_t, Out> out_;  // by offset
   std::vector<std::uint64_t> given_back_;
-  int fd_;               // as long as there is a worker; then -1
-  ipc::UniqueFd owned_;  // the same, once the link has left it here
+  int fd_;                // as long as there is a worker; then -1
+  ipc::UniqueFd owned_;   // the same, once the link has left it here
+  ipc::UniqueFd shared_;  // by which workers find what is frozen, while something is
+  std::uint64_t parts_ = 0;
 };
 
 }  // namespace owngil::runtime

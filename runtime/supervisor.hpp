@@ -23,6 +23,7 @@
 #include "runtime/map_job.hpp"
 #include "runtime/restart_intensity.hpp"
 #include "runtime/scheduler.hpp"
+#include "runtime/shared_block.hpp"
 #include "runtime/task.hpp"
 #include "runtime/worker_link.hpp"
 
@@ -132,12 +133,8 @@ class Supervisor {
   std::optional<ipc::BlockRef> new_buffer(std::uint64_t size);
   std::byte* buffer_at(ipc::BlockRef buffer) const { return arguments_.at(buffer.offset); }
   void drop_buffer(ipc::BlockRef buffer);
-  // The caller says that this buffer, which it has, never changes: until it is unshared, calls may
-  // name it without a copy. unshare_buffer() drops it, too.
-  void share_buffer(ipc::BlockRef buffer);
-  void unshare_buffer(ipc::BlockRef buffer);
-  // The shared buffer that begins there, one more time the caller's; nothing: there is none.
-  std::optional<ipc::BlockRef> hold_shared(const void* data, std::uint64_t size);
+  // The same for shared memory, which is only counted here.
+  ipc::BlockRef hold_shared(SharedBlock& block);
 
   // --- calls. The caller owns a handle to the task until it calls forget().
   Admission submit(const Call& call, Task*& task, const Policy* policy = nullptr);
@@ -390,7 +387,7 @@ class Supervisor {
   std::mutex mutex_;
   ipc::Arena arguments_;
   BlockHolds buffers_;  // in it: the large ones, by tasks and by links
-  std::unordered_map<const void*, ipc::BlockRef> shared_;  // of these, by where they begin
+  std::unordered_map<std::uint64_t, SharedBlock*> shared_;  // by name, if counted among them
   ipc::BellOwner bell_;
   BlobTable blobs_;
   Scheduler scheduler_;

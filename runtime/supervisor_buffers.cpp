@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Large buffers. Those of arguments are counted: by the caller or the task that has them, and by
-// each link whose worker may look at them, until it says that it does not. Those of results are the
+// Large buffers. Those of arguments, and the shared memory that these name, are counted: by the
+// caller or the task that has them, and by each link whose worker may look at them, until it says
+// that it does not. Those of results are the
 // worker's, out until the user lets go of them (result_arena.hpp).
 #include "ipc/buffer_list.hpp"
 #include "ipc/item.hpp"
@@ -29,37 +30,28 @@ void Supervisor::drop_buffer(ipc::BlockRef buffer) {
   drop_one(buffer.offset);
 }
 
-void Supervisor::share_buffer(ipc::BlockRef buffer) {
+ipc::BlockRef Supervisor::hold_shared(SharedBlock& block) {
+  const ipc::BlockRef name = block.name();
   const Lock lock(mutex_);
-  shared_.emplace(buffer_at(buffer), buffer);
-}
-
-void Supervisor::unshare_buffer(ipc::BlockRef buffer) {
-  const Lock lock(mutex_);
-  shared_.erase(buffer_at(buffer));
-  drop_one(buffer.offset);
-}
-
-std::optional<ipc::BlockRef> Supervisor::hold_shared(const void* data, std::uint64_t size) {
-  const Lock lock(mutex_);
-  const auto found = shared_.find(data);
-  if (found == shared_.end() || found->second.size != size) return std::nullopt;
-  buffers_.add(found->second.offset);
-  return found->second;
+  if (shared_.emplace(name.offset, &block).second) block.retain();
+  buffers_.add(name.offset);
+  return name;
 }
 
 void Supervisor::drop_one(std::uint64_t offset) {
-  if (buffers_.drop(offset) == BlockHolds::Dropped::last) arguments_.free(offset);
+  if (buffers_.drop(offset) != BlockHolds::Dropped::last) return;
+  if ((offset & ipc::kShared) == 0) return arguments_.free(offset);
+  const auto found = shared_.find(offset);
+  SharedBlock* const block = found->second;
+  shared_.erase(found);
+  block->release();
 }
 
 namespace {
 
 template <class Visit>
 void visit_all(const ipc::BufferList& list, Visit& visit) {
-  for (std::uint32_t i = 0; i != list.size(); ++i) {
-    const ipc::BlockRef named = list[i];
-    visit(ipc::BlockRef{named.offset & ~ipc::kShared, named.size});
-  }
+  for (std::uint32_t i = 0; i != list.size(); ++i) visit(list[i]);
 }
 
 }  // namespace
@@ -154,8 +146,9 @@ namespace {
 // Appends the buffers that the list names. False: it is none.
 bool append_buffers(std::span<const std::byte> bytes, std::vector<ipc::BlockRef>& buffers) {
   const auto list = ipc::BufferList::read(bytes);
-  for (std::uint32_t i = 0; list && i != list->size(); ++i) buffers.push_back((*list)[i]);
-  return list.has_value();
+  if (!list || list->shared() != 0) return false;
+  for (std::uint32_t i = 0; i != list->size(); ++i) buffers.push_back((*list)[i]);
+  return true;
 }
 
 }  // namespace

@@ -67,7 +67,9 @@ Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> laun
   arguments_.seal();
 }
 
-Supervisor::~Supervisor() = default;
+Supervisor::~Supervisor() {
+  for (const auto& [name, block] : shared_) block->release();
+}
 
 void Supervisor::release() noexcept {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;

@@ -6,7 +6,10 @@
 #include "workers/buffer_object.hpp"
 #include "workers/forked_child.hpp"
 
+#include <cerrno>
+#include <new>
 #include <optional>
+#include <system_error>
 
 namespace owngil::workers {
 
@@ -14,12 +17,16 @@ Ref ArgumentMemory::open(std::span<const std::byte> bytes) noexcept {
   const auto list = ipc::BufferList::read(bytes);
   OWNGIL_CHECK(list.has_value());
   Ref buffers = Ref::steal(PyList_New(list->size()));
-  for (std::uint32_t i = 0; i != list->size(); ++i) {
-    const ipc::BlockRef named = (*list)[i];
-    const ipc::BlockRef block{named.offset & ~ipc::kShared, named.size};
-    std::byte* const data = view_.checked(block);
-    OWNGIL_CHECK(data != nullptr);
-    Ref buffer = make_buffer(buffer_type_, *this, block, data, named.offset & ipc::kShared);
+  for (std::uint32_t i = 0, shared = 0; i != list->size(); ++i) {
+    const ipc::BlockRef block = (*list)[i];
+    Ref buffer;
+    if ((block.offset & ipc::kShared) != 0) {
+      buffer = open_shared(block, list->place(shared++));
+    } else {
+      std::byte* const data = view_.checked(block);
+      OWNGIL_CHECK(data != nullptr);
+      buffer = make_buffer(buffer_type_, *this, block, data, 0);
+    }
     if (!buffer) {
       buffers.reset();
     } else if (buffers) {
@@ -29,17 +36,35 @@ Ref ArgumentMemory::open(std::span<const std::byte> bytes) noexcept {
   return buffers;
 }
 
+Ref ArgumentMemory::open_shared(ipc::BlockRef name, const ipc::SharedPlace& place) noexcept {
+  try {
+    return make_buffer(buffer_type_, *this, name, shared_.open(name, place), 0);
+  } catch (const std::system_error& error) {
+    const bool no_memory = error.code().value() == ENOMEM;
+    PyErr_Format(no_memory ? PyExc_MemoryError : PyExc_OSError,
+                 "owngil: no access to %llu shared bytes: %s",
+                 static_cast<unsigned long long>(name.size), error.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  returned_.push_back(name.offset);
+  return {};
+}
+
 void ArgumentMemory::give_back_unread(std::span<const std::byte> bytes) noexcept {
   const auto list = ipc::BufferList::read(bytes);
   OWNGIL_CHECK(list.has_value());
-  for (std::uint32_t i = 0; i != list->size(); ++i)
-    returned_.push_back((*list)[i].offset & ~ipc::kShared);
+  for (std::uint32_t i = 0; i != list->size(); ++i) returned_.push_back((*list)[i].offset);
 }
 
 // In a process that a task has forked the memory is that process's own, and nobody is told.
-void ArgumentMemory::let_go(ipc::BlockRef block, std::uint64_t shared) noexcept {
+void ArgumentMemory::let_go(ipc::BlockRef block, std::uint64_t) noexcept {
   if (is_forked_child()) return;
-  if (shared == 0) view_.forget_writes(block);
+  if ((block.offset & ipc::kShared) != 0) {
+    shared_.close(block.offset);
+  } else {
+    view_.forget_writes(block);
+  }
   returned_.push_back(block.offset);
 }
 

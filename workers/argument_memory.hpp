@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The large buffers of arguments, as the worker has them: its own to write to, until it lets go.
+// The large buffers of arguments, as the worker has them until it lets go: its own to write to, but
+// for those that are shared.
 //
 // Threads: needs the GIL.
 // Lifetime: as long as the process: what a task has kept may outlive the loop.
@@ -12,6 +13,7 @@
 #include "ipc/layout.hpp"
 #include "ipc/private_view.hpp"
 #include "workers/python.hpp"
+#include "workers/shared_views.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -31,8 +33,7 @@ class ArgumentMemory final : public ipc::BufferOwner {
   // Those of a task that is not decoded.
   void give_back_unread(std::span<const std::byte> list) noexcept;
 
-  // `shared`: nobody could write to it.
-  void let_go(ipc::BlockRef block, std::uint64_t shared) noexcept override;
+  void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
 
   // Says what was let go. Call it before a reply is published.
   void tell(ipc::WorkerEnd& channel) noexcept {
@@ -40,12 +41,14 @@ class ArgumentMemory final : public ipc::BufferOwner {
   }
 
  private:
+  [[nodiscard]] Ref open_shared(ipc::BlockRef name, const ipc::SharedPlace& place) noexcept;
   void tell_all(ipc::WorkerEnd& channel) noexcept;
 
   // immutable after construction
   ipc::PrivateView view_;
   PyTypeObject* buffer_type_;
   // whoever has the GIL
+  SharedViews shared_;
   std::vector<std::uint64_t> returned_;  // and not told
 };
 

@@ -262,7 +262,7 @@ Executor::Message Executor::encode_with_buffers(Ref pickle, CollectedBuffers& bu
     free_all();
     return no_room(refused, reply);
   }
-  const ipc::BufferListHead head{static_cast<std::uint32_t>(message.buffers.size()), flags};
+  const ipc::BufferListHead head{static_cast<std::uint32_t>(message.buffers.size()), flags, 0};
   bool fits = buffer_.append(&head, sizeof head);
   for (const ipc::BlockRef block : message.buffers) {
     fits = fits && buffer_.append(&block, sizeof block);

@@ -8,6 +8,7 @@
 #include "python/binding/options.hpp"
 #include "python/binding/outcome.hpp"
 #include "python/binding/output.hpp"
+#include "python/binding/shared_data.hpp"
 #include "workers/buffer_collector.hpp"
 #include "workers/buffer_object.hpp"
 #include "workers/process_methods.hpp"
@@ -30,6 +31,7 @@ ModuleState* state_of_module(PyObject* module) {
 PyObject* after_fork_in_child(PyObject* module, PyObject*) {
   ModuleState* state = state_of_module(module);
   ++state->generation;
+  state->shared = nullptr;  // it is its parent's
   if (state->runtime != nullptr) {
     state->runtime->forked_child();
     state->runtime = nullptr;  // what its threads held cannot be freed
@@ -58,6 +60,10 @@ PyMethodDef methods[] = {
     {"set_future_type", set_future_type, METH_O, nullptr},
     {"guardian_pid", guardian_pid, METH_NOARGS, nullptr},
     {"copy_to_bytes", workers::copy_to_bytes, METH_O, nullptr},
+    {"make_shared", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(make_shared)),
+     METH_FASTCALL, nullptr},
+    {"share_value", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(share_value)),
+     METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -72,7 +78,7 @@ int execute(PyObject* module) {
                  PyModule_AddFunctions(module, ending_methods()) == 0 &&
                  add_future_type(module, *state) && add_completions_type(module, *state) &&
                  add_map_iterator_type(module, *state) && add_pool_type(module, *state) &&
-                 add_options_type(module, *state) &&
+                 add_options_type(module, *state) && add_shared_buffer_type(module, *state) &&
                  PyModule_AddStringConstant(module, "version", OWNGIL_VERSION) == 0
              ? 0
              : -1;
@@ -87,6 +93,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
   Py_VISIT(state->future_base_type);
   Py_VISIT(state->map_iterator_type);
   Py_VISIT(state->completions_type);
+  Py_VISIT(state->shared_buffer_type);
   Py_VISIT(state->future_type);
   Py_VISIT(state->pickle_loads);
   Py_VISIT(state->dump_arguments);
@@ -103,6 +110,7 @@ int clear(PyObject* module) {
   Py_CLEAR(state->future_base_type);
   Py_CLEAR(state->map_iterator_type);
   Py_CLEAR(state->completions_type);
+  Py_CLEAR(state->shared_buffer_type);
   Py_CLEAR(state->future_type);
   Py_CLEAR(state->pickle_loads);
   Py_CLEAR(state->dump_arguments);

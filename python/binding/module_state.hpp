@@ -7,6 +7,7 @@
 #pragma once
 
 #include "runtime/runtime.hpp"
+#include "runtime/shared_memory.hpp"
 #include "workers/interpreter_state.hpp"
 #include "workers/python.hpp"
 #include "workers/short_strings.hpp"
@@ -22,12 +23,14 @@ struct ModuleState {
   PyTypeObject* future_base_type;
   PyTypeObject* map_iterator_type;
   PyTypeObject* completions_type;
+  PyTypeObject* shared_buffer_type;
   PyTypeObject* future_type;       // owngil.Future, once owngil._future has said so
   PyObject* pickle_loads;          // _pickle.loads, once something was pickled
   PyObject* dump_arguments;        // owngil._pickling.dump_arguments, likewise
   PyObject* show_output;           // owngil._output.show, once a worker has printed
   workers::ShortStrings* strings;  // for decoding
   runtime::Runtime* runtime;       // made with the first pool
+  runtime::SharedMemory* shared;   // made with the first who shares; never freed
   std::uint32_t generation;        // forks between the first import and this process
 };
 

@@ -6,7 +6,6 @@
 #include "python/binding/future.hpp"
 #include "python/binding/gil.hpp"
 #include "python/binding/map_iterator.hpp"
-#include "python/binding/shared_data.hpp"
 #include "workers/codec.hpp"
 
 #include <boost/system/system_error.hpp>
@@ -256,13 +255,6 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t nargs, PyOb
 // _map(fn, iterables, timeout, chunksize, buffersize)
 PyObject* map(PyObject* object, PyObject* args) { return map_calls(object, nullptr, args); }
 
-// _share(value): see shared_data.hpp
-PyObject* share(PyObject* object, PyObject* value) {
-  ModuleState* state = nullptr;
-  PoolObject* self = usable(object, state);
-  return self != nullptr ? share_value(*state, *self->supervisor, value) : nullptr;
-}
-
 PyObject* resize(PyObject* object, PyObject* workers) {
   ModuleState* state = nullptr;
   PoolObject* self = usable(object, state);
@@ -385,7 +377,6 @@ PyMethodDef methods[] = {
     {"_add_blob", add_blob, METH_VARARGS, nullptr},
     {"_drop_blob", drop_blob, METH_O, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
-    {"_share", share, METH_O, nullptr},
     {"_kill", kill, METH_O, nullptr},
     {"_resize", resize, METH_O, nullptr},
     {"_shutdown", shutdown_pool, METH_O, nullptr},
@@ -546,8 +537,8 @@ bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
   const workers::CollectedBuffers& collected = workers::collected(collector.get());
   if (!collected.views.empty() || !collected.direct.empty()) {
     format = ipc::Format::buffers;
-    return buffers.put(collected, std::as_bytes(std::span(data, static_cast<std::size_t>(size))),
-                       out);
+    return buffers.put(state, collected,
+                       std::as_bytes(std::span(data, static_cast<std::size_t>(size))), out);
   }
   format = ipc::Format::pickle;
   if (!out.append(data, static_cast<std::size_t>(size))) {

@@ -2,6 +2,7 @@
 #include "python/binding/sent_buffers.hpp"
 
 #include "ipc/buffer_list.hpp"
+#include "python/binding/shared_data.hpp"
 #include "workers/python.hpp"
 
 #include <cstring>
@@ -21,23 +22,23 @@ void SentBuffers::drop_from(std::size_t first) {
   blocks_.resize(first);
 }
 
-bool SentBuffers::put(const workers::CollectedBuffers& collected, std::span<const std::byte> pickle,
-                      workers::ByteBuffer& out) {
+bool SentBuffers::put(const ModuleState& state, const workers::CollectedBuffers& collected,
+                      std::span<const std::byte> pickle, workers::ByteBuffer& out) {
   const std::size_t before = blocks_.size();
   const std::size_t start = out.size();
+  std::vector<runtime::SharedBlock*> shared;
+  for (const Py_buffer& view : collected.views) {
+    if (auto* const block = shared_block(state, view.obj)) shared.push_back(block);
+  }
   const ipc::BufferListHead head{static_cast<std::uint32_t>(collected.views.size()),
-                                 collected.direct.empty() ? 0U : ipc::kDirect};
+                                 collected.direct.empty() ? 0U : ipc::kDirect,
+                                 static_cast<std::uint32_t>(shared.size())};
   bool fits = out.append(&head, sizeof head);
   std::size_t refused = 0;
   for (const Py_buffer& view : collected.views) {
     if (!fits) break;
     const auto size = static_cast<std::size_t>(view.len);
     const auto copy = [&] {
-      if (const auto shared = supervisor_.hold_shared(view.buf, size)) {
-        blocks_.push_back(*shared);
-        const ipc::BlockRef named{shared->offset | ipc::kShared, size};
-        return out.append(&named, sizeof named);
-      }
       const auto block = supervisor_.new_buffer(size);
       if (!block) {
         refused = size;
@@ -48,7 +49,10 @@ bool SentBuffers::put(const workers::CollectedBuffers& collected, std::span<cons
       return out.append(&*block, sizeof *block);
     };
     try {
-      if (size < kLongCopy) {
+      if (auto* const block = shared_block(state, view.obj)) {
+        blocks_.push_back(supervisor_.hold_shared(*block));
+        fits = out.append(&blocks_.back(), sizeof blocks_.back());
+      } else if (size < kLongCopy) {
         fits = copy();
       } else {
         const WithoutGil without_gil;
@@ -57,6 +61,9 @@ bool SentBuffers::put(const workers::CollectedBuffers& collected, std::span<cons
     } catch (const std::bad_alloc&) {
       fits = false;
     }
+  }
+  for (const runtime::SharedBlock* block : shared) {
+    fits = fits && out.append(&block->place(), sizeof block->place());
   }
   if (fits && out.append(pickle.data(), pickle.size())) return true;
   drop_from(before);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "python/binding/gil.hpp"
+#include "python/binding/module_state.hpp"
 #include "runtime/supervisor.hpp"
 #include "workers/buffer_collector.hpp"
 #include "workers/byte_buffer.hpp"
@@ -24,10 +25,10 @@ class SentBuffers {
   SentBuffers& operator=(const SentBuffers&) = delete;
   ~SentBuffers() { drop_from(0); }
 
-  // Copies what was collected, and appends the payload: its list, then the pickle. False: an
+  // Copies what was collected and is not shared, and appends the payload: its list, then the pickle. False: an
   // exception is set, and nothing is there that was not before.
-  bool put(const workers::CollectedBuffers& collected, std::span<const std::byte> pickle,
-           workers::ByteBuffer& out);
+  bool put(const ModuleState& state, const workers::CollectedBuffers& collected,
+           std::span<const std::byte> pickle, workers::ByteBuffer& out);
 
   // They are somebody else's now.
   void handed_over() { blocks_.clear(); }

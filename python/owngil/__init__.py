@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._options import PoolOptions as PoolOptions
     from ._pool import Pool as Pool
     from ._shared import Shared as Shared
+    from ._shared import buffer as buffer
+    from ._shared import empty as empty
+    from ._shared import zeros as zeros
     from ._stats import PoolStats as PoolStats
     from ._stats import WorkerStats as WorkerStats
     from ._trace import trace as trace
@@ -45,11 +48,14 @@ __all__ = [
     "TaskTimeout",
     "WorkerDied",
     "WorkerStats",
+    "buffer",
     "cancelled",
     "compare",
+    "empty",
     "gil_contention",
     "trace",
     "worker",
+    "zeros",
 ]
 
 _HOMES = {
@@ -67,9 +73,12 @@ _HOMES = {
     "WorkerDied": "_errors",
     "WorkerStats": "_stats",
     "GilContention": "_contention",
+    "buffer": "_shared",
     "compare": "_compare",
+    "empty": "_shared",
     "gil_contention": "_contention",
     "trace": "_trace",
+    "zeros": "_shared",
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _signal  # `signal` makes classes of them, which takes half a millisecond
 import os
-import resource
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import weakref
 from concurrent.futures import Executor
 
 from . import _core, _dispatcher, _future, _output  # noqa: F401 - _future tells _core what it is
+from ._arena_size import arena_size
 from ._bootstrap import launch_spec
 from ._cpus import usable_cpus
 from ._functions import FunctionTable
@@ -43,10 +43,6 @@ ORPHANS = ("kill", "keep")
 # How long a worker may spin for its next task before it sleeps, if a CPU is free for it.
 # Shorter than a wake-up takes it would be worse than nothing: 40-80 us on virtual machines.
 _SPIN_NS = 100_000
-
-# Address space of an arena, not memory: pages are committed as they are used.
-_ARENA_SIZE = 1 << 36
-_SMALLEST_ARENA = 1 << 24
 
 # Workers lost with no task to blame, for each worker that the pool is to have, before it breaks.
 # One for each may come at once, when somebody kills all workers or the template dies; more is a
@@ -183,7 +179,7 @@ class Pool(_core.PoolBase, Executor):
             max_restarts=_restarts(max_restarts),
             restarts_for_each=_RESTARTS_FOR_EACH if max_restarts == "auto" else 0,
             restart_window_ns=_nanoseconds(restart_window),
-            arena_size=_arena_size(workers),
+            arena_size=arena_size(workers + 1),
             spin_ns=_SPIN_NS if cpus > 1 else 0,
             argv=argv,
             env=env,
@@ -340,18 +336,20 @@ class Pool(_core.PoolBase, Executor):
         return self._kill(future)
 
     def share(self, value: object) -> Shared:
-        """Put a value's large buffers into shared memory, once, for any number of tasks.
+        """Put a value's large buffers into shared memory, once, for any number of tasks and pools.
 
         Where what this returns is an argument, or part of one, the task finds the value itself, its
-        arrays read-only and not copied. The memory is freed when it is closed (`with`, `close()`)
-        or let go of, and no task looks at it any more. What owns its memory, such as bytes, is a
-        copy in each task.
+        arrays read-only and not copied. What was made by `owngil.empty()`, `zeros()` or `buffer()`,
+        and the result of a task, is shared where it lies, unless you have written to the result:
+        what you write to either afterwards is yours alone. The memory is freed when it is closed
+        (`with`, `close()`) or let go of, and no task looks at it any more. What owns its memory,
+        such as bytes, is a copy in each task.
         Raises MemoryError if there is no shared memory for it, what pickling raises if it cannot be
-        pickled, RuntimeError after a fork.
+        pickled.
         """
         from ._shared import Shared
 
-        return Shared(self, value)
+        return Shared(value)
 
     def resize(self, max_workers: int) -> None:
         """From now on have so many workers; returns at once.
@@ -504,14 +502,6 @@ def _next_name() -> str:
     global _counter
     _counter += 1
     return f"pool-{_counter}"
-
-
-def _arena_size(workers: int) -> int:
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return _ARENA_SIZE
-    share = int(limit) // (8 * (workers + 1))
-    return max(_SMALLEST_ARENA, min(_ARENA_SIZE, share // _SMALLEST_ARENA * _SMALLEST_ARENA))
 
 
 _registered = False

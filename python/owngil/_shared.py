@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Data that many tasks read: put into shared memory once, and named by each of them.
+"""Data that many tasks read: put into shared memory once, or made there, and named by each of them.
 
 Where it is an argument, or part of one, the task finds the object that was shared: a read-only
 array over the shared memory, the same for all.
@@ -14,29 +14,72 @@ import os
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
+from . import _core
+from ._arena_size import arena_size
+
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from . import _core
+    from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Shared"]
+__all__ = ["Shared", "buffer", "empty", "zeros"]
+
+# Of a process with a pool of two: arguments, the results of each, shared memory.
+_ARENAS = 4
+
+
+def buffer(nbytes: int) -> memoryview:
+    """So many zeros in shared memory, to be written to: `pool.share()` copies none of it.
+
+    Raises MemoryError if there is none. A child of fork() writes to the same memory, until it is
+    shared with tasks.
+    """
+    if nbytes < 0:
+        raise ValueError(f"nbytes must not be less than 0, not {nbytes}")
+    return _make(nbytes, zeroed=True)
+
+
+def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+    """As `numpy.empty`, in shared memory: `pool.share()` copies none of it. See `buffer`."""
+    return _array(shape, dtype, zeroed=False)
+
+
+def zeros(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+    """As `numpy.zeros`, in shared memory: `pool.share()` copies none of it. See `buffer`."""
+    return _array(shape, dtype, zeroed=True)
+
+
+def _array(shape: int | tuple[int, ...], dtype: DTypeLike, *, zeroed: bool) -> NDArray[Any]:
+    import numpy
+
+    kind = numpy.dtype(dtype)
+    if kind.hasobject:
+        raise TypeError(f"an array of {kind} has references, which other processes cannot follow")
+    whole = numpy.broadcast_to(numpy.zeros((), kind), shape)  # checks the shape
+    return numpy.ndarray(whole.shape, kind, _make(whole.nbytes, zeroed=zeroed))
+
+
+def _make(nbytes: int, *, zeroed: bool) -> memoryview:
+    if nbytes == 0:
+        return memoryview(bytearray())
+    return _core.make_shared(nbytes, zeroed, arena_size(_ARENAS))
 
 
 class Shared:
-    """An object that was shared with the tasks of a pool, by `Pool.share()`.
+    """An object that was shared with tasks, by `Pool.share()`; for those of other pools as well.
 
     Its memory is freed when it is closed, by `with` or `close()`, or let go of, and no task that
-    got it looks at it any more. A task of another pool gets a copy.
+    got it looks at it any more.
     """
 
     __slots__ = ("__weakref__", "_buffers", "_content", "_pid", "nbytes")
 
-    def __init__(self, pool: _core.PoolBase, value: object) -> None:
-        data, is_direct, buffers = pool._share(value)
+    def __init__(self, value: object) -> None:
+        data, is_direct, buffers = _core.share_value(value, arena_size(_ARENAS))
         self._content: tuple[bytes, bool] | None = (data, is_direct)
-        self._buffers: list[memoryview] = buffers
+        self._buffers: list[_core.SharedBuffer] = buffers
         self._pid = os.getpid()
-        self.nbytes = sum(buffer.nbytes for buffer in buffers)
+        self.nbytes = sum(memoryview(one).nbytes for one in buffers)
 
     def close(self) -> None:
         """Free it as soon as no task has it; from now on it cannot be an argument."""
@@ -54,12 +97,13 @@ class Shared:
     ) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if self._content is None:
             raise ValueError("this shared data was closed: share it again, or close it later")
         if self._pid != os.getpid():
             raise RuntimeError("this shared data belongs to the parent process: share it anew")
-        return _load, (*self._content, *map(PickleBuffer, self._buffers))
+        kind: type[Any] = PickleBuffer if protocol >= 5 else bytes  # other executors ask for less
+        return _load, (*self._content, *map(kind, self._buffers))
 
     def __repr__(self) -> str:
         state = "closed" if self._content is None else f"{self.nbytes} bytes"

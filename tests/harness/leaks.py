@@ -3,8 +3,8 @@
 
 Counted, in this process: open files by kind, mapped or open memfds, threads. Around it: processes,
 the guardian's whole tree included. May stay: the guardian, templates, what this process needs to
-talk to them, its control thread and the one that shows output; pools share them, so they are
-allowed once, not once a pool.
+talk to them, its control thread, the one that shows output, and its shared memory; pools share
+them, so they are allowed once, not once a pool.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ FILES_OF_THE_RUNTIME = 14
 FILES_OF_A_TEMPLATE = 4
 THREADS_OF_THE_RUNTIME = 2
 PYTHON_THREAD_OF_THE_RUNTIME = "owngil-output"
+# Of the process, not of a pool; what is in use of it shows as more of these.
+SHARED_MEMORY = Counter(
+    {"/memfd:owngil-shared (deleted)": 1, "mapped /memfd:owngil-shared (deleted)": 1}
+)
 OF_THE_STANDARD_LIBRARY = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
@@ -75,7 +79,7 @@ def left_behind(before: Holdings, after: Holdings) -> list[str]:
     allowed = FILES_OF_A_TEMPLATE * len(after.templates - before.templates)
     if files.total() > allowed + (FILES_OF_THE_RUNTIME if first else 0):
         found.append(f"open files: {dict(files)}")
-    if memfds := after.memfds - before.memfds:
+    if memfds := after.memfds - (before.memfds | SHARED_MEMORY):
         found.append(f"memfds: {dict(memfds)}")
     threads = after.threads - before.threads
     if threads.total() > (THREADS_OF_THE_RUNTIME if first else 0):
