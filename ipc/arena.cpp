@@ -6,10 +6,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; older headers lack it
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1
 #endif
 
 namespace owngil::ipc {
@@ -41,7 +45,8 @@ std::optional<BlockRef> Arena::allocate(std::uint64_t size) {
     return std::nullopt;
   }
   const std::uint64_t end = *offset + size;
-  if (end > committed_ && !commit_up_to(end)) {
+  if ((end > committed_ && !commit_up_to(end)) ||
+      (!holes_.empty() && !fill_holes(*offset, std::min(end, committed_)))) {
     blocks_.free(*offset);
     return std::nullopt;
   }
@@ -53,36 +58,106 @@ bool Arena::has_its_file() const noexcept { return file_id(fd_.get()) == file_; 
 bool Arena::commit_up_to(std::uint64_t end) {
   // Perhaps there is memory for just what is asked.
   const std::uint64_t least = rounded_up(end, kPageBytes);
-  if (!has_its_file()) {
-    if (!populate(committed_, least)) return false;
-    committed_ = least;
-    return true;
+  if (has_its_file()) {
+    const std::uint64_t step =
+        end - committed_ >= kHugePage
+            ? kHugePage
+            : std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep, kLargestStep);
+    const std::uint64_t ahead = std::min<std::uint64_t>(rounded_up(end, step), size());
+    if (back(committed_, ahead)) {
+      committed_ = ahead;
+      return true;
+    }
   }
-  const std::uint64_t step =
-      std::clamp(rounded_up(committed_ / 8, kSmallestStep), kSmallestStep, kLargestStep);
-  const std::uint64_t ahead = std::min<std::uint64_t>(rounded_up(end, step), size());
-  if (ipc::commit(fd_.get(), committed_, ahead - committed_)) {
-    committed_ = ahead;
-    return true;
-  }
-  if (ipc::commit(fd_.get(), committed_, least - committed_)) {
-    committed_ = least;
-    return true;
-  }
-  return false;
+  if (!back(committed_, least)) return false;
+  committed_ = least;
+  return true;
 }
 
-// The mapping is still there when the descriptor is not.
-bool Arena::populate(std::uint64_t begin, std::uint64_t end) {
-  return ::madvise(at(begin), end - begin, MADV_POPULATE_WRITE) == 0;
+bool Arena::back(std::uint64_t begin, std::uint64_t end) {
+  // The mapping is still there when the descriptor is not.
+  if (!has_its_file()) return ::madvise(at(begin), end - begin, MADV_POPULATE_WRITE) == 0;
+  const std::uint64_t first = rounded_up(begin, kHugePage);
+  const std::uint64_t last = end / kHugePage * kHugePage;
+  if (first < last && back_by_huge_pages(first, last)) {
+    return ipc::commit(fd_.get(), begin, first - begin) &&
+           ipc::commit(fd_.get(), last, end - last);
+  }
+  return ipc::commit(fd_.get(), begin, end - begin);
+}
+
+// Whatever /sys/kernel/mm/transparent_hugepage/shmem_enabled says. There must be a page for the
+// kernel to begin with.
+bool Arena::back_by_huge_pages(std::uint64_t begin, std::uint64_t end) {
+  if (reinterpret_cast<std::uintptr_t>(at(begin)) % kHugePage != 0) return false;
+  for (std::uint64_t offset = begin; offset != end; offset += kHugePage) {
+    if (!ipc::commit(fd_.get(), offset, kPageBytes)) return false;
+  }
+  return ::madvise(at(begin), end - begin, MADV_COLLAPSE) == 0;
 }
 
 void Arena::trim(std::uint64_t keep) {
+  if (!has_its_file()) return;
   const std::uint64_t end = rounded_up(std::max(blocks_.used_end(), keep), kSmallestStep);
-  if (end < committed_ && has_its_file()) {
-    decommit(fd_.get(), end, committed_ - end);
+  if (end < committed_) {
+    make_hole(end, committed_);
     committed_ = end;
+    while (!holes_.empty() && holes_.rbegin()->second > end) {
+      const auto last = std::prev(holes_.end());
+      in_holes_ -= last->second - std::max(last->first, end);
+      if (last->first < end) {
+        last->second = end;
+      } else {
+        holes_.erase(last);
+      }
+    }
   }
+  blocks_.each_free_run([&](std::uint64_t offset, std::uint64_t size) {
+    if (size < kSmallestStep || committed() <= in_use() + keep) return false;
+    const std::uint64_t end_of_run = std::min(offset + size, committed_);
+    // Of huge pages only whole ones go.
+    const std::uint64_t first = rounded_up(offset, kHugePage);
+    const std::uint64_t last = end_of_run / kHugePage * kHugePage;
+    if (first < last) {
+      make_hole(first, last);
+    } else if (offset < end_of_run) {
+      make_hole(offset, end_of_run);
+    }
+    return true;
+  });
+}
+
+void Arena::make_hole(std::uint64_t begin, std::uint64_t end) {
+  decommit(fd_.get(), begin, end - begin);
+  auto hole = holes_.lower_bound(begin);
+  if (hole != holes_.begin() && std::prev(hole)->second >= begin) --hole;
+  while (hole != holes_.end() && hole->first <= end) {  // they become one
+    begin = std::min(begin, hole->first);
+    end = std::max(end, hole->second);
+    in_holes_ -= hole->second - hole->first;
+    hole = holes_.erase(hole);
+  }
+  holes_.emplace(begin, end);
+  in_holes_ += end - begin;
+}
+
+// Backs what lies there with pages again. False: there is no memory.
+bool Arena::fill_holes(std::uint64_t begin, std::uint64_t end) {
+  begin = begin / kPageBytes * kPageBytes;
+  end = rounded_up(end, kPageBytes);
+  auto hole = holes_.upper_bound(begin);
+  if (hole != holes_.begin() && std::prev(hole)->second > begin) --hole;
+  while (hole != holes_.end() && hole->first < end) {
+    const auto [first, last] = *hole;
+    const std::uint64_t from = std::max(first, begin);
+    const std::uint64_t to = std::min(last, end);
+    if (!back(from, to)) return false;
+    in_holes_ -= to - from;
+    hole = holes_.erase(hole);
+    if (first < from) holes_.emplace(first, from);
+    if (to < last) hole = holes_.emplace(to, last).first;
+  }
+  return true;
 }
 
 bool Arena::freeze(std::uint64_t offset, std::uint64_t size) noexcept {

@@ -70,6 +70,13 @@ void BlockAllocator::free(std::uint64_t offset) {
   give_run(static_cast<std::uint32_t>(page), pages);
 }
 
+std::uint64_t BlockAllocator::size_of(std::uint64_t offset) const {
+  const std::uint64_t page = offset / kPage;
+  OWNGIL_CHECK(page < high_water_pages_);
+  const Page& entry = pages_[page];
+  return entry.use == Use::slab ? class_bytes(slabs_[entry.value].size_class) : entry.value * kPage;
+}
+
 std::uint64_t BlockAllocator::used_end() const noexcept {
   if (high_water_pages_ == 0) {
     return 0;

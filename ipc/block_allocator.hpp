@@ -43,6 +43,16 @@ class BlockAllocator {
   [[nodiscard]] std::uint64_t high_water() const noexcept { return high_water_pages_ * kPage; }
   // No block that is out reaches beyond this offset.
   [[nodiscard]] std::uint64_t used_end() const noexcept;
+  // Of a block that is out, as it was handed out.
+  [[nodiscard]] std::uint64_t size_of(std::uint64_t offset) const;
+  // Calls visit(offset, size) for the free runs below high_water(), the largest first, while that
+  // returns true. It may not allocate or free.
+  template <class Visit>
+  void each_free_run(Visit&& visit) const {
+    for (auto run = free_runs_.rbegin(); run != free_runs_.rend(); ++run) {
+      if (!visit(run->second * kPage, run->first * kPage)) return;
+    }
+  }
   // Bytes in blocks that are out, rounded up as they were handed out.
   [[nodiscard]] std::uint64_t in_use() const noexcept { return in_use_; }
 

@@ -16,6 +16,7 @@ namespace owngil::ipc {
 // Two 64-byte lines: the adjacent-line prefetcher of x86-64 fetches them as a pair.
 inline constexpr std::size_t kLineBytes = 128;
 inline constexpr std::size_t kSlotBytes = 128;
+inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
 inline constexpr std::size_t kPageBytes = 4096;
 inline constexpr std::uint64_t kRingSlots = 256;  // a power of two: slot = position & (n - 1)
 inline constexpr std::uint64_t kReleaseSlots = 512;

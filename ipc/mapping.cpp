@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ipc/mapping.hpp"
 
+#include "ipc/layout.hpp"
+
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 
@@ -26,19 +28,45 @@ class Mappable {
   bip::mapping_handle_t handle_;
 };
 
+// Where huge pages of the file could be mapped as such, if nothing takes the place meanwhile;
+// nullptr: the system is to choose.
+void* good_place(std::uint64_t offset, std::size_t size) {
+  if (size < kHugePage) return nullptr;
+  void* const free = ::mmap(nullptr, size + 2 * kHugePage, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (free == MAP_FAILED) return nullptr;
+  ::munmap(free, size + 2 * kHugePage);
+  const auto begin = reinterpret_cast<std::uintptr_t>(free);
+  return reinterpret_cast<void*>((begin + kHugePage - 1) / kHugePage * kHugePage +
+                                 offset % kHugePage);
+}
+
+std::unique_ptr<bip::mapped_region> map_at(void* place, int fd, std::uint64_t offset,
+                                           std::size_t size, Access access) {
+  const auto begin = static_cast<bip::offset_t>(offset);
+  switch (access) {
+    case Access::read_write:
+      return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_write, begin, size,
+                                                  place);
+    case Access::read_only:
+      return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_only, begin, size, place);
+    case Access::copy_on_write: break;
+  }
+  return std::make_unique<bip::mapped_region>(Mappable(fd), bip::copy_on_write, begin, size, place,
+                                              MAP_NORESERVE);
+}
+
 std::unique_ptr<bip::mapped_region> map(int fd, std::uint64_t offset, std::size_t size,
                                         Access access) {
-  const auto begin = static_cast<bip::offset_t>(offset);
-  try {
-    switch (access) {
-      case Access::read_write:
-        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_write, begin, size);
-      case Access::read_only:
-        return std::make_unique<bip::mapped_region>(Mappable(fd), bip::read_only, begin, size);
-      case Access::copy_on_write: break;
+  if (void* const place = good_place(offset, size)) {
+    try {
+      return map_at(place, fd, offset, size, access);
+    } catch (const bip::interprocess_exception&) {
+      // It is taken.
     }
-    return std::make_unique<bip::mapped_region>(Mappable(fd), bip::copy_on_write, begin, size,
-                                                nullptr, MAP_NORESERVE);
+  }
+  try {
+    return map_at(nullptr, fd, offset, size, access);
   } catch (const bip::interprocess_exception& error) {
     throw std::system_error(error.get_native_error(), std::generic_category(), "mmap of a memfd");
   }

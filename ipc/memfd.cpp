@@ -51,6 +51,7 @@ FileId file_id(int fd) noexcept {
 }
 
 bool commit(int fd, std::size_t offset, std::size_t size) {
+  if (size == 0) return true;
   while (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                      static_cast<off_t>(size)) != 0) {
     if (errno == ENOSPC || errno == ENOMEM || errno == EBADF) {

@@ -60,7 +60,7 @@ void SharedMemory::drop(std::uint64_t offset, bool by_user) noexcept {
   if (--block.holds > 0) return;
   blocks_.erase(found);
   arena_.free(offset);
-  if (arena_.committed() > 2 * arena_.in_use() + kKept) arena_.trim(arena_.in_use() + kKept);
+  if (arena_.committed() > 2 * arena_.in_use() + kKept) arena_.trim(kKept);
 }
 
 SharedBlock* SharedMemory::freeze(const void* data, std::size_t size) {

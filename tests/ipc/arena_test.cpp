@@ -194,6 +194,35 @@ TEST(ArenaTest, TrimGivesBackWhatLiesAboveTheLastBlock) {
   EXPECT_GE(bytes_backed(arena.fd()), 8 * kMiB);
 }
 
+TEST(ArenaTest, TrimGivesBackWhatLiesBetweenBlocksAndItIsCommittedAnew) {
+  Arena arena("test", 64 * kMiB);
+  const auto first = arena.allocate(8 * kMiB);
+  const auto low = arena.allocate(100'000);
+  const auto second = arena.allocate(4 * kMiB);
+  const auto high = arena.allocate(100'000);
+  ASSERT_TRUE(first && low && second && high);
+  std::memset(arena.at(low->offset), 7, low->size);
+  arena.free(first->offset);
+  arena.free(second->offset);
+  arena.trim(4 * kMiB);  // the larger one goes
+  EXPECT_LE(bytes_backed(arena.fd()), 5 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+  const auto part = arena.allocate(kMiB);
+  ASSERT_TRUE(part);
+  EXPECT_LT(part->offset, high->offset);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+  const auto rest = arena.allocate(3 * kMiB);
+  const auto again = arena.allocate(8 * kMiB);
+  ASSERT_TRUE(rest && again);
+  EXPECT_LT(again->offset, high->offset);
+  EXPECT_GE(bytes_backed(arena.fd()), 12 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+  for (std::size_t i = 0; i != low->size; ++i) ASSERT_EQ(arena.at(low->offset)[i], std::byte{7});
+  for (const auto& block : {low, high, part, rest, again}) arena.free(block->offset);
+  arena.trim(0);
+  EXPECT_EQ(bytes_backed(arena.fd()), 0U);
+}
+
 TEST(ArenaTest, LeavesAloneWhatHasGotTheNumberOfItsDescriptor) {
   Arena arena("test", 64 * kMiB);
   const auto block = arena.allocate(kMiB);
