@@ -80,8 +80,7 @@ bool Arena::back(std::uint64_t begin, std::uint64_t end) {
   const std::uint64_t first = rounded_up(begin, kHugePage);
   const std::uint64_t last = end / kHugePage * kHugePage;
   if (first < last && back_by_huge_pages(first, last)) {
-    return ipc::commit(fd_.get(), begin, first - begin) &&
-           ipc::commit(fd_.get(), last, end - last);
+    return ipc::commit(fd_.get(), begin, first - begin) && ipc::commit(fd_.get(), last, end - last);
   }
   return ipc::commit(fd_.get(), begin, end - begin);
 }

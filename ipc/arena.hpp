@@ -62,7 +62,9 @@ class Arena {
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return mapping_.size(); }
   [[nodiscard]] std::uint64_t in_use() const noexcept { return blocks_.in_use(); }
-  [[nodiscard]] std::uint64_t size_of(std::uint64_t offset) const { return blocks_.size_of(offset); }
+  [[nodiscard]] std::uint64_t size_of(std::uint64_t offset) const {
+    return blocks_.size_of(offset);
+  }
   [[nodiscard]] std::uint64_t committed() const noexcept { return committed_ - in_holes_; }
 
  private:

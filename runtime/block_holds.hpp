@@ -26,6 +26,12 @@ class BlockHolds {
 
   bool empty() const { return holds_.empty(); }
 
+  // Calls visit(offset) once for each block.
+  template <class Visit>
+  void each(Visit&& visit) const {
+    for (const auto& [offset, count] : holds_) visit(offset);
+  }
+
   // Calls drop_one(offset) once for each hold; there are none afterwards.
   template <class DropOne>
   void drop_all(DropOne&& drop_one) {

@@ -45,6 +45,7 @@ struct MapJob {
   Segment* first{nullptr};   // the oldest segment that was not consumed
   Segment* last{nullptr};
   std::uint32_t live{0};         // segments that are not complete
+  std::uint64_t unread{0};       // bytes of results that were not consumed
   Task anchor;                   // stands in the backlog for [cut, added)
   std::optional<Policy> policy;  // of each item
   std::optional<Agenda::Entry> deadline;

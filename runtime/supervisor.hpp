@@ -67,6 +67,9 @@ struct SupervisorOptions {
   std::uint64_t spin_ns = 100'000;
   std::uint64_t caller_spin_ns = 200'000;
   std::size_t arena_size = std::size_t{1} << 36;  // address space of each arena
+  // So many bytes may calls that are not complete have in shared memory, small ones aside, and as
+  // many half as much unread results of a map.
+  std::uint64_t arena_limit = std::uint64_t{1} << 36;
   SchedulerTuning tuning = {};
 };
 
@@ -83,6 +86,10 @@ enum class Running : std::uint8_t { spare, stop };
 
 enum class Admission : std::uint8_t { admitted, closed, broken, no_memory };
 enum class WaitEnd : std::uint8_t { ready, timeout, signal };
+
+// What came of waiting for room: perhaps there is some now; nothing that runs will make any, or
+// none can ever be made; a signal came.
+enum class Room : std::uint8_t { perhaps, none, never, signal };
 
 struct WorkerSnapshot {
   Rank rank;
@@ -101,6 +108,19 @@ struct Snapshot {
   std::uint64_t restarts;  // of workers that died, or could not be started
   std::uint64_t recycled;  // workers that left because they had run enough, or held too much
   std::uint64_t leaving;   // workers that have no seat any more, and are not gone yet
+};
+
+// Who has the shared memory of arguments.
+struct Holdings {
+  struct Worker {
+    Rank rank;
+    pid_t pid;
+    std::uint64_t bytes;  // that it may look at
+  };
+
+  std::uint64_t limit;
+  std::uint64_t in_use;
+  std::vector<Worker> workers;  // those that may look at some
 };
 
 // A worker that was lost with no task to blame.
@@ -128,13 +148,19 @@ class Supervisor {
   std::uint32_t add_blob(std::span<const std::byte> bytes, std::string name = {});
   void drop_blob(std::uint32_t number);
 
-  // --- buffers of a call's arguments, filled by the caller; nothing: no memory. The caller has it
+  // --- buffers of a call's arguments, filled by the caller; nothing: no memory, or as much in use
+  // as may be (see wait_for_room). The caller has it
   // until it drops it, or until a task is admitted or an item added that names it in its list.
   std::optional<ipc::BlockRef> new_buffer(std::uint64_t size);
   std::byte* buffer_at(ipc::BlockRef buffer) const { return arguments_.at(buffer.offset); }
   void drop_buffer(ipc::BlockRef buffer);
   // The same for shared memory, which is only counted here.
   ipc::BlockRef hold_shared(SharedBlock& block);
+  // Waits until there may be room for so many bytes, while something in flight can make it.
+  Room wait_for_room(std::uint64_t size);
+  // Whether half of what may be in use is: a map that has something to be read takes no more then.
+  bool is_filling();
+  Holdings holdings();
 
   // --- calls. The caller owns a handle to the task until it calls forget().
   Admission submit(const Call& call, Task*& task, const Policy* policy = nullptr);
@@ -229,6 +255,7 @@ class Supervisor {
 
   // submit side (supervisor_send.cpp)
   void dispatch();
+  bool is_held_up(const Task& task) const;
   bool send(Task& task, Rank rank);
   std::optional<Rank> assign_to_idle();
   bool send_to_idle(Task& task, Rank full);
@@ -272,6 +299,9 @@ class Supervisor {
   void reuse(Task& task);
 
   // large buffers (supervisor_buffers.cpp)
+  std::optional<ipc::BlockRef> allocate(std::uint64_t size);
+  void take_all_returns();
+  bool is_unread_enough(const MapJob& job) const;
   template <class Visit>
   void each_buffer(const Task& task, Visit&& visit);
   template <class Visit>
@@ -299,6 +329,7 @@ class Supervisor {
   bool sleep_as_collector(Lock& lock, std::uint64_t limit_ns);
   void wake(Waiter& waiter);
   void wake_waiters_of(const Task& task);
+  void wake_for_room();
   void leave(Waiter& self);
   void wake_all();
   bool needs_service() const;
@@ -424,6 +455,7 @@ class Supervisor {
   bool purged_ = false;             // of a broken pool: everything pending has failed
   std::uint32_t initializing_ = 0;  // links whose initializer has not answered
   Waiter* waiters_ = nullptr;
+  std::uint32_t waiting_for_room_ = 0;  // of them
   Waiter* collector_ = nullptr;
   bool collector_asleep_ = false;
   bool has_initializer_ = false;

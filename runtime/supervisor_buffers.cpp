@@ -16,13 +16,51 @@ namespace owngil::runtime {
 
 std::optional<ipc::BlockRef> Supervisor::new_buffer(std::uint64_t size) {
   const Lock lock(mutex_);
-  // What has come back since is warm.
+  take_all_returns();
+  const auto buffer = allocate(size);
+  if (buffer) buffers_.add(buffer->offset);
+  return buffer;
+}
+
+// What has come back since is warm.
+void Supervisor::take_all_returns() {
   for (const auto& link : links_) {
     if (link && !link->buffers.empty() && !take_returns(*link)) make_rogue(*link);
   }
-  const auto buffer = arguments_.allocate(size);
-  if (buffer) buffers_.add(buffer->offset);
-  return buffer;
+}
+
+// What is small always gets memory while there is any: it is what the pool itself lives on.
+std::optional<ipc::BlockRef> Supervisor::allocate(std::uint64_t size) {
+  if (size >= ipc::kLeastBuffer &&
+      (size > options_.arena_limit || arguments_.in_use() > options_.arena_limit - size)) {
+    return std::nullopt;
+  }
+  return arguments_.allocate(size);
+}
+
+Holdings Supervisor::holdings() {
+  const Lock lock(mutex_);
+  Holdings held{options_.arena_limit, arguments_.in_use(), {}};
+  for (const auto& link : links_) {
+    if (!link) continue;
+    std::uint64_t bytes = 0;
+    link->buffers.each([&](std::uint64_t offset) {
+      if ((offset & ipc::kShared) == 0) bytes += arguments_.size_of(offset);
+    });
+    if (bytes != 0) held.workers.push_back({link->rank, link->pid, bytes});
+  }
+  return held;
+}
+
+bool Supervisor::is_filling() {
+  const Lock lock(mutex_);
+  return arguments_.in_use() > options_.arena_limit / 2;
+}
+
+// So much that no more of it is begun until the user has read some; which the user can.
+bool Supervisor::is_unread_enough(const MapJob& job) const {
+  return !closing_ && job.handle && job.unread > options_.arena_limit / 2 && job.first != nullptr &&
+         job.first->is_complete();
 }
 
 void Supervisor::drop_buffer(ipc::BlockRef buffer) {
@@ -40,7 +78,11 @@ ipc::BlockRef Supervisor::hold_shared(SharedBlock& block) {
 
 void Supervisor::drop_one(std::uint64_t offset) {
   if (buffers_.drop(offset) != BlockHolds::Dropped::last) return;
-  if ((offset & ipc::kShared) == 0) return arguments_.free(offset);
+  if ((offset & ipc::kShared) == 0) {
+    arguments_.free(offset);
+    if (waiting_for_room_ > 0) wake_for_room();
+    return;
+  }
   const auto found = shared_.find(offset);
   SharedBlock* const block = found->second;
   shared_.erase(found);
@@ -151,6 +193,12 @@ bool append_buffers(std::span<const std::byte> bytes, std::vector<ipc::BlockRef>
   return true;
 }
 
+std::uint64_t size_of(const std::vector<ipc::BlockRef>& buffers) {
+  std::uint64_t size = 0;
+  for (const ipc::BlockRef buffer : buffers) size += buffer.size;
+  return size;
+}
+
 }  // namespace
 
 // What a worker's list names is out from now on. False: nonsense, and nothing is.
@@ -161,6 +209,7 @@ bool Supervisor::take_buffers(WorkerLink& link, HeapBytes& bytes) {
     if (link.result_block(buffer) == nullptr) return false;
   }
   bytes.arena = &link.result_arena();
+  bytes.buffered = size_of(buffers);
   return bytes.arena->take_out(buffers);
 }
 
@@ -179,6 +228,7 @@ bool Supervisor::take_item_buffers(WorkerLink& link, HeapBytes& items) {
     if (link.result_block(buffer) == nullptr) return false;
   }
   items.arena = &link.result_arena();
+  items.buffered = size_of(buffers);
   return items.arena->take_out(buffers);
 }
 

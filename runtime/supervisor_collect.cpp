@@ -23,6 +23,10 @@ constexpr std::uint64_t kLongestRunNs = 3'600'000'000'000;
 // worker says, and its end is seldom used.
 constexpr std::size_t kCopyBytes = 512 * 1024;
 
+std::uint64_t size_of_results(const Segment& segment) {
+  return segment.place == Task::Place::heap ? segment.heap.size + segment.heap.buffered : 0;
+}
+
 }  // namespace
 
 void Supervisor::collect() {
@@ -352,6 +356,7 @@ void Supervisor::complete(Task& task, Ending ending) {
     completions_ready_.notify_one();
   }
   if (task.waited) wake_waiters_of(task);
+  if (pending_ == 0 && waiting_for_room_ > 0) wake_for_room();
   if (!task.handle) reuse(task);
 }
 
@@ -398,6 +403,7 @@ void Supervisor::finish_segment(Segment& segment) {
   MapJob& job = *segment.job;
   if (job.has_buffers) drop_buffers_of_items(segment);
   --job.live;
+  job.unread += size_of_results(segment);
   segment.stage.store(Stage::complete, std::memory_order_release);
   if (job.waited && job.first == &segment) wake_waiters_of(segment);
   if (job.is_finished()) finish_job(job);
@@ -407,7 +413,7 @@ void Supervisor::finish_segment(Segment& segment) {
 void Supervisor::finish_job(MapJob& job) {
   if (job.counted) {
     job.counted = false;
-    --pending_;
+    if (--pending_ == 0 && waiting_for_room_ > 0) wake_for_room();
   }
   if (job.handle) return;
   while (Segment* segment = job.first) {
@@ -486,8 +492,11 @@ void Supervisor::consume_segment(MapJob& job) {
   Segment* segment = job.first;
   job.first = segment->following;
   if (job.first == nullptr) job.last = nullptr;
+  const bool had_enough = job.queued && job.unread > options_.arena_limit / 2;
+  job.unread -= size_of_results(*segment);
   free_payload(*segment);
   delete segment;
+  if (had_enough) settle();
 }
 
 void Supervisor::close_map(MapJob& job) {

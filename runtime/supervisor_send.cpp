@@ -50,7 +50,7 @@ Admission Supervisor::submit(const Call& call, Task*& out, const Policy* policy)
     {
       const Lock lock(mutex_);
       if (closing_) return is_broken() ? Admission::broken : Admission::closed;
-      block = arguments_.allocate(size);
+      block = allocate(size);
       if (!block) return Admission::no_memory;
     }
     // Not under the mutex: it may be much.
@@ -152,8 +152,16 @@ Admission Supervisor::add_items(MapJob& job, std::span<const std::byte> items, s
   return Admission::admitted;
 }
 
+// The rest of a map, of which the user has enough to read.
+bool Supervisor::is_held_up(const Task& task) const {
+  return task.place == Task::Place::anchor &&
+         is_unread_enough(*static_cast<const MapJob*>(task.watcher));
+}
+
 void Supervisor::dispatch() {
-  while (Task* task = backlog_.front()) {
+  for (Task* task = backlog_.front(); task != nullptr; task = backlog_.front()) {
+    while (task != nullptr && is_held_up(*task)) task = task->next;
+    if (task == nullptr) break;
     const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); },
                                         [this](Rank r) { return running_ns(r, ipc::now_ns()); });
     if (!rank) break;

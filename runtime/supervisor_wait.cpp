@@ -48,11 +48,12 @@ void silence(int bell_fd) {
 struct Supervisor::Waiter {
   const Task* task;
   const MapJob* job;
+  bool for_room = false;
   Waiter* next = nullptr;
   Parking parking = {};
 
   // A waiter for the end of the pool serves nobody.
-  bool may_collect() const { return task != nullptr || job != nullptr; }
+  bool may_collect() const { return task != nullptr || job != nullptr || for_room; }
 };
 
 template <class Ready>
@@ -77,7 +78,9 @@ bool Supervisor::spin_until(Ready&& ready, std::uint64_t budget_ns) {
 
 template <class Ready>
 WaitEnd Supervisor::wait_until(Ready&& ready, Waiter& self, std::uint64_t deadline_ns) {
-  if (self.may_collect() && spin_until(ready, options_.caller_spin_ns)) return WaitEnd::ready;
+  if (self.may_collect() && !self.for_room && spin_until(ready, options_.caller_spin_ns)) {
+    return WaitEnd::ready;
+  }
   Lock lock(mutex_);
   if (ready()) return WaitEnd::ready;
   self.next = waiters_;
@@ -147,6 +150,35 @@ void Supervisor::wake_waiters_of(const Task& task) {
   }
 }
 
+void Supervisor::wake_for_room() {
+  for (Waiter* waiter = waiters_; waiter != nullptr; waiter = waiter->next) {
+    if (waiter->for_room) wake(*waiter);
+  }
+}
+
+// Any answer may make room.
+Room Supervisor::wait_for_room(std::uint64_t size) {
+  if (size > options_.arena_limit || size > arguments_.size()) return Room::never;
+  bool is_hopeless = false;
+  const auto ready = [&] {
+    take_all_returns();
+    const auto block = allocate(size);
+    if (block) arguments_.free(block->offset);
+    is_hopeless = !block && pending_ == 0;
+    return block || is_hopeless;
+  };
+  {
+    const Lock lock(mutex_);
+    ++waiting_for_room_;
+  }
+  Waiter self{nullptr, nullptr, true};
+  const WaitEnd end = wait_until(ready, self, ipc::kForever);
+  const Lock lock(mutex_);
+  --waiting_for_room_;
+  if (is_hopeless) return Room::none;
+  return end == WaitEnd::ready ? Room::perhaps : Room::signal;
+}
+
 void Supervisor::wake_all() {
   for (Waiter* waiter = waiters_; waiter != nullptr; waiter = waiter->next) wake(*waiter);
 }
@@ -197,15 +229,15 @@ WaitEnd Supervisor::wait_ended(std::uint64_t deadline_ns) {
 }
 
 bool Supervisor::needs_service() const {
-  return !backlog_.empty() || watched_ > 0 || (closing_ && !ended_) || initializing_ > 0 ||
-         scheduler_.is_worth_moving();
+  return !backlog_.empty() || watched_ > 0 || waiting_for_room_ > 0 || (closing_ && !ended_) ||
+         initializing_ > 0 || scheduler_.is_worth_moving();
 }
 
 // Whose result has to come in before somebody is wanted: the answers that `link` will have given.
 std::uint64_t Supervisor::notify_position(WorkerLink& link) const {
   const std::uint64_t next = link.end().result_position() + 1;
   if (link.outstanding == 0) return link.initializing ? next : ipc::kForever;
-  if (link.watched > 0 || link.initializing) return next;
+  if (link.watched > 0 || link.initializing || waiting_for_room_ > 0) return next;
   std::uint64_t position = ipc::kForever;
   if (!backlog_.empty()) {
     // Refill in time: when half of what the ring may hold has been worked off.

@@ -33,6 +33,7 @@ struct HeapBytes {
   std::byte* data;
   std::size_t size;
   ResultArena* arena = nullptr;  // of the buffers that lists in it name; nullptr: there are none
+  std::uint64_t buffered = 0;    // bytes of these
 };
 
 // The id of the one task that has no future: the initializer of a worker.

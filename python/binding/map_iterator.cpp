@@ -27,6 +27,8 @@ namespace {
 // Encoded items go to the supervisor in lots: the first soon, so that workers begin early.
 constexpr std::size_t kFirstLotBytes = 4 * 1024;
 constexpr std::size_t kLotBytes = 256 * 1024;
+// Large buffers are no part of a lot, and do not wait for one to be full.
+constexpr std::uint64_t kLotBuffered = 256 * 1024;
 
 // The iterables of the user, zipped.
 class Source {
@@ -96,6 +98,7 @@ class Source {
 struct Progress {
   Source source;
   bool source_ended = false;
+  bool paused = false;     // more is to be taken once there is room for it
   bool executing = false;  // next() runs, or waits
   std::uint64_t buffersize = 0;
   std::uint64_t taken = 0;    // items out of the source
@@ -231,12 +234,27 @@ bool feed(ModuleState& state, MapIteratorObject* self, std::uint64_t limit) {
     }
     ++progress.taken;
     ++count;
-    if (lot.size() >= lot_bytes) {
+    if (lot.size() >= lot_bytes || buffers.bytes() >= kLotBuffered) {
+      const bool has_filled = buffers.bytes() != 0;
       lot_bytes = kLotBytes;
       if (!admit(self, lot, buffers, count)) return false;
+      if (has_filled && self->supervisor->is_filling()) {
+        progress.paused = progress.buffersize == 0;
+        break;
+      }
     }
   }
   return count == 0 || admit(self, lot, buffers, count);
+}
+
+// Takes more, if it had paused and there is room, or nothing else is left to be read.
+bool resume(ModuleState& state, MapIteratorObject* self) {
+  Progress& progress = *self->progress;
+  if (progress.source_ended) progress.paused = false;
+  if (!progress.paused) return true;
+  if (progress.taken > progress.yielded && self->supervisor->is_filling()) return true;
+  progress.paused = false;
+  return feed(state, self, ~std::uint64_t{0});
 }
 
 PyObject* raise(Ref exception) {
@@ -288,6 +306,7 @@ PyObject* take_item(MapIteratorObject* self) {
 
 PyObject* take_next(MapIteratorObject* self) {
   Progress& progress = *self->progress;
+  if (progress.paused && !resume(*self->state, self)) return nullptr;
   if (progress.segment != nullptr && progress.refused.empty() && progress.buffersize == 0) {
     return take_item(self);
   }

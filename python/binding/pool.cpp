@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "python/binding/pool.hpp"
 
+#include "ipc/buffer_list.hpp"
 #include "python/binding/completions.hpp"
 #include "python/binding/endings.hpp"
 #include "python/binding/future.hpp"
 #include "python/binding/gil.hpp"
 #include "python/binding/map_iterator.hpp"
+#include "python/binding/room.hpp"
 #include "workers/codec.hpp"
 
 #include <boost/system/system_error.hpp>
@@ -94,6 +96,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
                                 "restarts_for_each",
                                 "restart_window_ns",
                                 "arena_size",
+                                "arena_limit",
                                 "spin_ns",
                                 "argv",
                                 "env",
@@ -119,6 +122,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   unsigned long long restarts_for_each = 0;
   unsigned long long restart_window_ns = 0;
   unsigned long long arena_size = 0;
+  unsigned long long arena_limit = 0;
   unsigned long long spin_ns = 0;
   PyObject* argv = nullptr;
   PyObject* env = nullptr;
@@ -137,11 +141,11 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* context = nullptr;
   int forward_output = 0;
   if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKKKKKKOOy#y#pIpsO!OOOpp:_open", const_cast<char**>(names), &workers,
+          args, kwargs, "$IIKKKKKKKKKOOy#y#pIpsO!OOOpp:_open", const_cast<char**>(names), &workers,
           &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
-          &restart_window_ns, &arena_size, &spin_ns, &argv, &env, &guardian, &guardian_size,
-          &config, &config_size, &spawn, &hosts, &reuses_places, &name, &PyList_Type, &fds, &number,
-          &number_lasts, &context, &forward_output, &kill_orphans)) {
+          &restart_window_ns, &arena_size, &arena_limit, &spin_ns, &argv, &env, &guardian,
+          &guardian_size, &config, &config_size, &spawn, &hosts, &reuses_places, &name,
+          &PyList_Type, &fds, &number, &number_lasts, &context, &forward_output, &kill_orphans)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -168,6 +172,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   options.restarts.for_each_seat = restarts_for_each;
   options.restarts.window_ns = restart_window_ns;
   options.arena_size = arena_size;
+  options.arena_limit = arena_limit;
   options.spin_ns = spin_ns;
   if (install_audit_hook() < 0) return nullptr;
   const bool opened = guarded([&] {
@@ -437,9 +442,14 @@ PyObject* submit_call(PyObject* object, const runtime::Policy* policy, PyObject*
   runtime::Task* task = nullptr;
   const runtime::Call call{number, self->context_number, format, payload.bytes()};
   runtime::Admission admission = runtime::Admission::no_memory;
-  try {
-    admission = self->supervisor->submit(call, task, policy);
-  } catch (const std::bad_alloc&) {
+  while (true) {
+    try {
+      admission = self->supervisor->submit(call, task, policy);
+    } catch (const std::bad_alloc&) {
+      return PyErr_NoMemory();
+    }
+    if (admission != runtime::Admission::no_memory || payload.size() < ipc::kLeastBuffer) break;
+    if (!wait_for_room(*self->supervisor, payload.size())) return nullptr;
   }
   if (admission != runtime::Admission::admitted) {
     return raise_admission(*self->supervisor, admission, payload.size());

@@ -2,6 +2,7 @@
 #include "python/binding/sent_buffers.hpp"
 
 #include "ipc/buffer_list.hpp"
+#include "python/binding/room.hpp"
 #include "python/binding/shared_data.hpp"
 #include "workers/python.hpp"
 
@@ -34,30 +35,17 @@ bool SentBuffers::put(const ModuleState& state, const workers::CollectedBuffers&
                                  collected.direct.empty() ? 0U : ipc::kDirect,
                                  static_cast<std::uint32_t>(shared.size())};
   bool fits = out.append(&head, sizeof head);
-  std::size_t refused = 0;
   for (const Py_buffer& view : collected.views) {
     if (!fits) break;
-    const auto size = static_cast<std::size_t>(view.len);
-    const auto copy = [&] {
-      const auto block = supervisor_.new_buffer(size);
-      if (!block) {
-        refused = size;
-        return false;
-      }
-      blocks_.push_back(*block);
-      std::memcpy(supervisor_.buffer_at(*block), view.buf, size);
-      return out.append(&*block, sizeof *block);
-    };
     try {
       if (auto* const block = shared_block(state, view.obj)) {
         blocks_.push_back(supervisor_.hold_shared(*block));
-        fits = out.append(&blocks_.back(), sizeof blocks_.back());
-      } else if (size < kLongCopy) {
-        fits = copy();
-      } else {
-        const WithoutGil without_gil;
-        fits = copy();
+      } else if (!copy(view)) {
+        drop_from(before);
+        out.set_size(start);
+        return false;
       }
+      fits = out.append(&blocks_.back(), sizeof blocks_.back());
     } catch (const std::bad_alloc&) {
       fits = false;
     }
@@ -68,15 +56,26 @@ bool SentBuffers::put(const ModuleState& state, const workers::CollectedBuffers&
   if (fits && out.append(pickle.data(), pickle.size())) return true;
   drop_from(before);
   out.set_size(start);
-  if (refused != 0) {
-    PyErr_Format(PyExc_MemoryError,
-                 "owngil: no shared memory for a buffer of %zu bytes among a call's arguments: the "
-                 "system has none left, or the arena of this pool is full",
-                 refused);
-  } else {
-    PyErr_NoMemory();
-  }
+  PyErr_NoMemory();
   return false;
+}
+
+// False: an exception is set.
+bool SentBuffers::copy(const Py_buffer& view) {
+  const auto size = static_cast<std::size_t>(view.len);
+  std::optional<ipc::BlockRef> block;
+  while (!(block = supervisor_.new_buffer(size))) {
+    if (!wait_for_room(supervisor_, size)) return false;
+  }
+  blocks_.push_back(*block);
+  bytes_ += size;
+  if (size < kLongCopy) {
+    std::memcpy(supervisor_.buffer_at(*block), view.buf, size);
+  } else {
+    const WithoutGil without_gil;
+    std::memcpy(supervisor_.buffer_at(*block), view.buf, size);
+  }
+  return true;
 }
 
 }  // namespace owngil::binding

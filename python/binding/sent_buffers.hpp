@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The large buffers of a call's arguments on their way: copied once, into memory that workers see.
 //
-// Threads: needs the GIL, which it gives up for long copies.
+// Threads: needs the GIL, which it gives up for long copies, and while there is no room.
 // Lifetime: owns its blocks until they are the task's, or the map's.
 // Not: a pickler. What has been collected is copied, and named in the payload.
 #pragma once
@@ -13,6 +13,7 @@
 #include "workers/byte_buffer.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -31,14 +32,21 @@ class SentBuffers {
            std::span<const std::byte> pickle, workers::ByteBuffer& out);
 
   // They are somebody else's now.
-  void handed_over() { blocks_.clear(); }
+  void handed_over() {
+    blocks_.clear();
+    bytes_ = 0;
+  }
   bool empty() const { return blocks_.empty(); }
+  // Copied, and not handed over.
+  std::uint64_t bytes() const { return bytes_; }
 
  private:
+  bool copy(const Py_buffer& view);
   void drop_from(std::size_t first);
 
   runtime::Supervisor& supervisor_;
   std::vector<ipc::BlockRef> blocks_;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace owngil::binding

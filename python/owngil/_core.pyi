@@ -57,6 +57,7 @@ class PoolBase:
         restarts_for_each: int,
         restart_window_ns: int,
         arena_size: int,
+        arena_limit: int,
         spin_ns: int,
         argv: Sequence[bytes],
         env: Sequence[bytes],

@@ -19,6 +19,7 @@ from ._arena_size import arena_size
 from ._bootstrap import launch_spec
 from ._cpus import usable_cpus
 from ._functions import FunctionTable
+from ._memory import usable_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ __all__ = ["Pool"]
 KINDS = ("process", "interpreter", "thread")
 STARTS = ("template", "spawn")
 ORPHANS = ("kill", "keep")
+
+# Of the memory that there is, the pool's arguments may take up one part in so many.
+_SHARE = 2
 
 # How long a worker may spin for its next task before it sleeps, if a CPU is free for it.
 # Shorter than a wake-up takes it would be worse than nothing: 40-80 us on virtual machines.
@@ -95,6 +99,11 @@ class Pool(_core.PoolBase, Executor):
         descriptors 1 and 2, and log by themselves.
     orphans: what becomes of processes that a worker has started once that worker is gone: "kill"
         (after 0.2 s, in which they may end by themselves) or "keep", until this process ends.
+    arena_limit: bytes of shared memory that arguments of calls may take up together, small ones
+        aside. While that is used up `submit` waits, if something in flight can free some, else it
+        raises MemoryError, as it does on a thread with a running event loop; `map` takes no more
+        from its iterables than half of it, and begins no more while as much waits to be read.
+        Default: half of the memory that this process may use (machine, cgroup).
     name: of the pool, as `owngil.worker().pool` and thread names show it.
 
     A worker that dies fails only the task that it had begun, with `WorkerDied`, and is replaced.
@@ -134,6 +143,7 @@ class Pool(_core.PoolBase, Executor):
         threads_per_worker: int | None = None,
         forward_output: bool = True,
         orphans: str = "kill",
+        arena_limit: int | None = None,
         name: str | None = None,
     ) -> None:
         self._check(
@@ -145,6 +155,7 @@ class Pool(_core.PoolBase, Executor):
         preload = _module_names(preload)
         self._check_flag("forward_output", forward_output)
         hosts, reuses_places = _hosting(kind, hosts)
+        self._check_limit(arena_limit)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
         self._resizing = threading.Lock()
@@ -180,6 +191,7 @@ class Pool(_core.PoolBase, Executor):
             restarts_for_each=_RESTARTS_FOR_EACH if max_restarts == "auto" else 0,
             restart_window_ns=_nanoseconds(restart_window),
             arena_size=arena_size(workers + 1),
+            arena_limit=min(arena_limit or usable_memory() // _SHARE, _FOR_EVER),
             spin_ns=_SPIN_NS if cpus > 1 else 0,
             argv=argv,
             env=env,
@@ -235,6 +247,11 @@ class Pool(_core.PoolBase, Executor):
     def _check_flag(label: str, given: Any) -> None:
         if not isinstance(given, bool):
             raise TypeError(f"{label} must be True or False, not {given!r}")
+
+    @staticmethod
+    def _check_limit(arena_limit: Any) -> None:
+        if arena_limit is not None:
+            _check_count("arena_limit", arena_limit, "an integer or None")
 
     @staticmethod
     def _check_life(

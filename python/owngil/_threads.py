@@ -50,12 +50,14 @@ class ThreadPool(Pool):
         threads_per_worker: int | None = None,
         forward_output: bool = True,
         orphans: str = "kill",
+        arena_limit: int | None = None,
         name: str | None = None,
     ) -> None:
         self._check(
             max_workers, initializer, max_tasks_per_child, kind, start, threads_per_worker, orphans
         )
         self._check_flag("forward_output", forward_output)
+        self._check_limit(arena_limit)
         self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
         self._max_workers = max_workers or usable_cpus()
         self._name = name or _next_name()
