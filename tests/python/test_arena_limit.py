@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What arguments may take up of shared memory: who waits, who is refused, and what they are told."""
+"""What arguments may take up of shared memory: who waits, who is refused, and what it is told."""
 
 from __future__ import annotations
 
