@@ -4,7 +4,8 @@
 An argument is summed by the task, a result by the caller; the floor does the same in one process:
 it copies the argument into memory that it has used before, or makes the result itself. All warm:
 every contender has its practice turn. `bytes-…` is a real `bytes` in the worker, looked at end to
-end. `small-…` are round trips of arrays, which the task returns as they came.
+end. `small-…` and `frame-…` are round trips, of what the task returns as it came. `handler-…` is a
+task that keeps its arrays, where they lie in the arena from the start (NEP 49), and where not.
 """
 
 import time
@@ -21,6 +22,7 @@ _KIB = 1024
 _MIB = 1024 * 1024
 _MEMCPY = "memcpy"
 _HERE = "this process"
+_NO_HANDLER = "no handler"
 _PEERS = (OWNGIL, PPE, POOL, "loky")
 
 
@@ -168,6 +170,61 @@ def shared(size: int) -> Variant:
     ], [Goal("call", "at most", 0.02)], ())  # fmt: skip
 
 
+def frame(size: int) -> Variant:
+    """A DataFrame of mixed numeric columns, there and back."""
+
+    def measure(face: Face, settings: Settings, number: int) -> Samples:
+        import numpy
+        import pandas
+
+        submit, rows = face.submit, size // 64
+        assert submit is not None
+        columns: dict[str, Any] = {f"x{n}": numpy.ones(rows) for n in range(5)}
+        columns |= {f"n{n}": numpy.ones(rows, "int64") for n in range(3)}
+        data = pandas.DataFrame(columns)
+        count = repeats(settings, 2 * size)
+        return {"call": timed(lambda: len(submit(same, data).result()), rows, count)}
+
+    return variant(
+        f"frame-{named(size)}",
+        "a DataFrame there and back",
+        [*pools(_PEERS, measure)],
+        [Goal("call", "better", 20, PPE)],
+        (PPE,),
+    )
+
+
+def arithmetic(size: int) -> float:
+    """Arrays that come and go within a task."""
+    import numpy
+
+    array = numpy.ones(size // 8)
+    return float((array * 2 + 1).sum())
+
+
+def handler(size: int) -> Variant:
+    """Tasks that return nothing large, in workers whose arrays lie in the arena, and in others."""
+
+    def opened(has_returned: bool) -> Callable[[Settings], Any]:
+        @contextmanager
+        def open_(settings: Settings) -> Iterator[Turn]:
+            import owngil
+
+            with owngil.Pool(1) as pool:
+                if has_returned:  # from now on it is in place
+                    pool.submit(ones, _MIB).result()
+                call = lambda: pool.submit(arithmetic, size).result()  # noqa: E731
+                yield lambda number: {
+                    "call": timed(call, 3.0 * (size // 8), repeats(settings, size))
+                }
+
+        return open_
+
+    return variant(f"handler-{named(size)}", "a task with arrays of its own", [
+        floor(OWNGIL, opened(True)), floor(_NO_HANDLER, opened(False))
+    ], [Goal("call", "within", 1.03, _NO_HANDLER)], (_NO_HANDLER,))  # fmt: skip
+
+
 def first(array: Any) -> float:
     """One item."""
     return float(array[0])
@@ -195,6 +252,8 @@ VARIANTS = (
     *(result(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB)),
     whole_bytes(64 * _MIB),
     *(shared(size) for size in (_MIB, 100 * _MIB)),
+    frame(100 * _MIB),
+    *(handler(size) for size in (64 * _KIB, 4 * _MIB)),
     *(small(size) for size in (_KIB, 4 * _KIB, 16 * _KIB, 64 * _KIB, 256 * _KIB)),
 )
 
