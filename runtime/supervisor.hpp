@@ -256,6 +256,7 @@ class Supervisor {
   // submit side (supervisor_send.cpp)
   void dispatch();
   bool is_held_up(const Task& task) const;
+  Task* next_to_send() const;
   bool send(Task& task, Rank rank);
   std::optional<Rank> assign_to_idle();
   bool send_to_idle(Task& task, Rank full);

@@ -158,10 +158,15 @@ bool Supervisor::is_held_up(const Task& task) const {
          is_unread_enough(*static_cast<const MapJob*>(task.watcher));
 }
 
+// The first in the backlog that nothing but workers is wanted for.
+Task* Supervisor::next_to_send() const {
+  Task* task = backlog_.front();
+  while (task != nullptr && is_held_up(*task)) task = task->next;
+  return task;
+}
+
 void Supervisor::dispatch() {
-  for (Task* task = backlog_.front(); task != nullptr; task = backlog_.front()) {
-    while (task != nullptr && is_held_up(*task)) task = task->next;
-    if (task == nullptr) break;
+  while (Task* task = next_to_send()) {
     const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); },
                                         [this](Rank r) { return running_ns(r, ipc::now_ns()); });
     if (!rank) break;
@@ -287,7 +292,7 @@ void Supervisor::send_initializer(WorkerLink& link) {
 
 // With a worker idle and nothing waiting: a task must not wait in a ring behind a long one.
 void Supervisor::move_queued() {
-  if (!backlog_.empty() || !scheduler_.any_idle() || !scheduler_.any_queued()) return;
+  if (!scheduler_.any_idle() || !scheduler_.any_queued() || next_to_send() != nullptr) return;
   // Short tasks are worth a look at the clock only now and then.
   if (!look_closely_ && !scheduler_.is_worth_moving()) return;
   look_closely_ = false;
