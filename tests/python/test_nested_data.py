@@ -6,11 +6,14 @@ from __future__ import annotations
 import array
 from typing import Any
 
+import pytest
 import tasks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import owngil
+
+pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
 
 SETTINGS = settings(
     max_examples=40,
