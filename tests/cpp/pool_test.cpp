@@ -458,6 +458,9 @@ TEST(Pool, two_pools_do_not_notice_each_other) {
 }
 
 TEST(Pool, it_leaves_no_descriptor_no_thread_and_no_process_behind) {
+  {  // a sanitizer starts a thread of its own with the first one
+    const Pool first(with_workers(1));
+  }
   const std::size_t files = count_entries("/proc/self/fd");
   const std::size_t threads = count_entries("/proc/self/task");
   std::vector<pid_t> workers;
@@ -468,7 +471,8 @@ TEST(Pool, it_leaves_no_descriptor_no_thread_and_no_process_behind) {
     EXPECT_THROW(pool.submit("os:_exit", 1).get(), WorkerDied);
   }
   EXPECT_EQ(count_entries("/proc/self/fd"), files);
-  EXPECT_EQ(count_entries("/proc/self/task"), threads);
+  // One that was joined takes a moment to go; the time limit of the tests guards it.
+  while (count_entries("/proc/self/task") > threads) std::this_thread::yield();
   for (const pid_t pid : workers) wait_until_gone(pid);
 }
 
