@@ -7,7 +7,10 @@ period could keep.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -73,14 +76,26 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_an_idle_pool_is_silent(state: str) -> None:
+@pytest.fixture(scope="module")
+def programs() -> Iterator[dict[str, scripts.Program]]:
+    """One for each state, all at once: they do next to nothing, each for seconds."""
     import harness
 
     (folder,) = {path.rpartition("/")[0] for path in harness.__path__}
-    prepare = f"def prepare(pool):\n    import os, sys\n    {STATES[state]}\n"
-    prepare += f"settings = {SETTINGS.get(state, {})}\n"
-    done = scripts.run_code(prepare + scripts.dedent(PROGRAM), folder)
+    with contextlib.ExitStack() as running:
+        started = {}
+        for state, work in STATES.items():
+            prepare = f"def prepare(pool):\n    import os, sys\n    {work}\n"
+            prepare += f"settings = {SETTINGS.get(state, {})}\n"
+            command = [sys.executable, "-c", prepare + scripts.dedent(PROGRAM), folder]
+            started[state] = running.enter_context(scripts.Program(command))
+        yield started
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_idle_pool_is_silent(state: str, programs: dict[str, scripts.Program]) -> None:
+    done = programs[state].finish()
+    assert done.code == 0, done.err
     counts = json.loads(done.lines[-1])
     assert len(counts) >= 4, counts
     assert all(count <= 3 for count in counts.values()), counts
