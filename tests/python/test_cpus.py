@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The CPUs that a process may use, with cgroups of both versions laid out in a folder."""
+"""The CPUs and the memory that a process may use, with cgroups of both versions in a folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from owngil import _cpus
+from owngil import _cgroups, _cpus, _memory
 
 Lay = Callable[[str, dict[str, str]], None]
 
@@ -17,9 +17,9 @@ Lay = Callable[[str, dict[str, str]], None]
 @pytest.fixture
 def lay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lay:
     """lay(what /proc/self/cgroup says, files with their text): on a machine of 64 CPUs."""
-    monkeypatch.setattr(_cpus, "_CGROUPS", f"{tmp_path}/fs")
-    monkeypatch.setattr(_cpus, "_OWN_CGROUPS", f"{tmp_path}/own")
-    monkeypatch.setattr(_cpus, "_known", (None, []))
+    monkeypatch.setattr(_cgroups, "_CGROUPS", f"{tmp_path}/fs")
+    monkeypatch.setattr(_cgroups, "_OWN_CGROUPS", f"{tmp_path}/own")
+    monkeypatch.setattr(_cgroups, "_known", {})
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
 
     def lay(own: str, files: dict[str, str]) -> None:
@@ -84,3 +84,24 @@ def test_a_quota_that_has_changed_and_another_group_are_noticed(lay: Lay) -> Non
 def test_a_quota_below_one_cpu_leaves_one(lay: Lay) -> None:
     lay("0::/\n", {"cpu.max": "10000 100000\n"})
     assert _cpus.usable_cpus() == 1
+
+
+def test_the_smallest_limit_of_memory_counts(lay: Lay) -> None:
+    limits = {
+        "a/b/memory.max": "max\n",
+        "a/memory.max": "4194304\n",
+        "a/memory.high": "2097152\n",
+        "memory.max": "8388608\n",
+    }
+    lay("0::/a/b\n", limits)
+    assert _memory.usable_memory() == 2 << 20
+
+
+def test_a_limit_of_memory_of_version_1_counts(lay: Lay) -> None:
+    lay("5:memory:/task\n", {"memory/task/memory.limit_in_bytes": "1048576\n"})
+    assert _memory.usable_memory() == 1 << 20
+
+
+def test_without_a_limit_the_memory_of_the_machine_counts(lay: Lay) -> None:
+    lay("0::/task\n", {"task/memory.max": "max\n"})
+    assert _memory.usable_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
