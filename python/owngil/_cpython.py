@@ -8,39 +8,26 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NamedTuple
-else:
-    from collections import namedtuple
-
 __all__ = ["Interpreters", "interpreters"]
 
-if TYPE_CHECKING:
 
-    class Interpreters(NamedTuple):
-        since: int  # sys.hexversion
-        end_in_place: bool  # one may end and another begin in the same process, any number of times
-        alone: bool  # no two may begin or end at the same time
-        why: str
+class Interpreters:
+    """What a version allows."""
 
-else:
-    Interpreters = namedtuple("Interpreters", ("since", "end_in_place", "alone", "why"))
+    __slots__ = ("alone", "end_in_place")
 
+    def __init__(self, *, end_in_place: bool, alone: bool) -> None:
+        self.end_in_place = end_in_place  # others may begin in that process, any number of times
+        self.alone = alone  # no two may begin or end at the same time
+
+
+# From which sys.hexversion on, the newest first.
 _VERSIONS = (
-    Interpreters(
-        0x030E_0AF0,
-        True,
-        False,
-        "3.14.10: 600 cycles leave 0 kB, and 4,700 of them, up to 8 at a time, no crash",
-    ),
-    Interpreters(
-        0x030D_0000,
-        False,
-        True,
-        "3.13 leaves 1.5 to 4.5 MB a cycle, and crashes when two begin or end at once; reports of "
-        "3.14.0 to 3.14.9 say that they leave memory, too",
-    ),
+    # 3.14.10: 600 cycles leave 0 kB, and 4,700 of them, up to 8 at a time, no crash.
+    (0x030E_0AF0, Interpreters(end_in_place=True, alone=False)),
+    # 3.13 leaves 1.5 to 4.5 MB a cycle, and crashes when two begin or end at once. Reports of
+    # 3.14.0 to 3.14.9 say that they leave memory, too.
+    (0x030D_0000, Interpreters(end_in_place=False, alone=True)),
 )
 
 
@@ -51,9 +38,9 @@ def interpreters() -> Interpreters:
             "this Python has no GIL, so there is nothing for interpreters to own: use "
             'kind="thread", whose threads run in parallel here, or kind="process".'
         )
-    for version in _VERSIONS:
-        if sys.hexversion >= version.since:
-            return version
+    for since, allowed in _VERSIONS:
+        if sys.hexversion >= since:
+            return allowed
     raise RuntimeError(
         'kind="interpreter" needs CPython 3.13 or later: 3.12 initializes extension modules '
         "inside the interpreters, which crashes the process when two of them import datetime "
