@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Role = Literal["template", "worker", "host"]
 
-__all__ = ["launch_spec"]
+__all__ = ["launch_spec", "working_directory"]
 
 # Private names of importlib: its public ones are reached through importlib.util, which costs half
 # a millisecond. Arguments: the package's __init__.py, `_core`, the role.
@@ -75,11 +75,11 @@ def _config(hosts: bool, preload: Sequence[str]) -> bytes:
         config["preload"] = list(preload)
         config["argv"] = [str(argument) for argument in getattr(sys, "argv", ())]
         config["path"] = [entry for entry in sys.path if isinstance(entry, str)]
-        config["cwd"] = _cwd()
+        config["cwd"] = working_directory()
     return marshal.dumps(config)
 
 
-def _cwd() -> str | None:
+def working_directory() -> str | None:
     try:
         return os.getcwd()
     except OSError:  # it has been removed

@@ -37,7 +37,7 @@ def _find(role: Role, hosts: bool, preload: tuple[str, ...]) -> dict[str, object
     if sys.path and sys.path[0] == "" and not sys.flags.safe_path:
         del sys.path[0]
     try:
-        from ._bootstrap import launch_spec
+        from ._bootstrap import launch_spec, working_directory
 
         argv, _, guardian, config = launch_spec(role, hosts=hosts, preload=preload)
         reuses_places = hosts and _interpreters_end_in_place()
@@ -46,7 +46,7 @@ def _find(role: Role, hosts: bool, preload: tuple[str, ...]) -> dict[str, object
     except RuntimeError as error:
         return {"error": str(error)}
     terms = marshal.loads(config)
-    terms["cwd"] = _cwd()
+    terms["cwd"] = working_directory()
     return {
         "argv": argv,
         "guardian": guardian,
@@ -59,13 +59,6 @@ def _interpreters_end_in_place() -> bool:
     from ._cpython import interpreters
 
     return interpreters().end_in_place
-
-
-def _cwd() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:  # it has been removed
-        return None
 
 
 def _describe() -> str:
