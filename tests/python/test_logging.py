@@ -371,7 +371,7 @@ def _log_by_fork() -> None:
 
 
 def _log_with_null_handler() -> None:
-    quiet = logging.getLogger("owngil.tests.library")
+    quiet = logging.getLogger("owngil.tests.quiet")
     quiet.addHandler(logging.NullHandler())
     quiet.warning("null handler")
 
