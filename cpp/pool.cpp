@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "owngil/pool.hpp"
 
+#include "cpp/durations.hpp"
 #include "cpp/outcome.hpp"
 #include "cpp/pickle_writer.hpp"
 #include "cpp/session.hpp"
@@ -8,7 +9,6 @@
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
 
-#include <csignal>
 #include <cstdint>
 #include <new>
 #include <stdexcept>
@@ -16,20 +16,13 @@
 
 namespace owngil {
 
+using cpp::nanoseconds;
 using runtime::Admission;
-using runtime::WaitEnd;
 
 namespace {
 
 // How long workers that were killed may take to be gone: one may hang in the kernel.
 constexpr std::uint64_t kDyingNs = 1'000'000'000;
-
-std::uint64_t nanoseconds(std::chrono::nanoseconds duration, const char* name) {
-  if (duration.count() < 0) {
-    throw std::invalid_argument(std::string("owngil: ") + name + " must not be negative");
-  }
-  return static_cast<std::uint64_t>(duration.count());
-}
 
 // (args, kwargs), as a worker unpickles a call.
 Bytes pickled_call(const Arguments& arguments) {
@@ -55,17 +48,6 @@ void check_admission(runtime::Supervisor& supervisor, Admission admission) {
     case Admission::broken: throw cpp::broken_error(supervisor);
     case Admission::no_memory: throw std::bad_alloc();
   }
-}
-
-bool wait_ended(runtime::Supervisor& supervisor, std::uint64_t deadline_ns) {
-  WaitEnd end = WaitEnd::signal;
-  while (end == WaitEnd::signal) end = supervisor.wait_ended(deadline_ns);
-  return end == WaitEnd::ready;
-}
-
-void kill_workers(cpp::Session& session) {
-  session.supervisor().end_workers(SIGKILL);
-  if (!wait_ended(session.supervisor(), ipc::now_ns() + kDyingNs)) session.abandon();
 }
 
 }  // namespace
@@ -137,7 +119,7 @@ Pool::~Pool() { end(); }
 void Pool::end() noexcept {
   if (session_ == nullptr || !session_->is_ours()) return;
   session_->supervisor().shutdown(false);
-  wait_ended(session_->supervisor(), ipc::kForever);
+  session_->wait_ended(ipc::kForever);
 }
 
 Submitter Pool::options(const TaskOptions& options) const { return {session_, options}; }
@@ -167,12 +149,12 @@ void Pool::shutdown(const ShutdownOptions& options) {
   const std::uint64_t limit_ns = nanoseconds(options.timeout, "timeout");
   supervisor.shutdown(options.cancel_pending);
   const std::uint64_t deadline_ns = limit_ns == 0 ? ipc::kForever : ipc::now_ns() + limit_ns;
-  if (!wait_ended(supervisor, deadline_ns)) kill_workers(*session_);
+  if (!session_->wait_ended(deadline_ns)) session_->kill_workers(kDyingNs);
 }
 
 void Pool::kill() {
   session_->supervisor().shutdown(true);
-  kill_workers(*session_);
+  session_->kill_workers(kDyingNs);
 }
 
 }  // namespace owngil

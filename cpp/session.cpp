@@ -2,6 +2,7 @@
 #include "cpp/session.hpp"
 
 #include "cpp/cpus.hpp"
+#include "cpp/durations.hpp"
 #include "cpp/pickle_writer.hpp"
 #include "ipc/clock.hpp"
 #include "owngil/errors.hpp"
@@ -27,13 +28,6 @@ std::size_t arena_size(std::uint32_t workers, std::size_t wanted) {
   if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
   const std::size_t share = static_cast<std::size_t>(limit.rlim_cur) / (8 * (workers + 1ULL));
   return std::clamp(share / kSmallestArena * kSmallestArena, kSmallestArena, wanted);
-}
-
-std::uint64_t nanoseconds(std::chrono::nanoseconds duration, const char* name) {
-  if (duration.count() < 0) {
-    throw std::invalid_argument(std::string("owngil: ") + name + " must not be negative");
-  }
-  return static_cast<std::uint64_t>(duration.count());
 }
 
 void check(const PoolOptions& options) {
@@ -111,11 +105,7 @@ Session::Session(const PoolOptions& options)
     start(options.initializer);
   } catch (...) {
     supervisor_->shutdown(true);
-    supervisor_->end_workers(SIGKILL);
-    const std::uint64_t deadline_ns = ipc::now_ns() + kStartLimitNs;
-    runtime::WaitEnd end = runtime::WaitEnd::signal;
-    while (end == runtime::WaitEnd::signal) end = supervisor_->wait_ended(deadline_ns);
-    if (end == runtime::WaitEnd::timeout) abandon();
+    kill_workers(kStartLimitNs);
     supervisor_->release();
     throw;
   }
@@ -133,6 +123,17 @@ Session::~Session() {
   } else {
     static_cast<void>(new std::shared_ptr(std::move(engine_)));
   }
+}
+
+bool Session::wait_ended(std::uint64_t deadline_ns) const {
+  runtime::WaitEnd end = runtime::WaitEnd::signal;
+  while (end == runtime::WaitEnd::signal) end = supervisor().wait_ended(deadline_ns);
+  return end == runtime::WaitEnd::ready;
+}
+
+void Session::kill_workers(std::uint64_t limit_ns) {
+  supervisor().end_workers(SIGKILL);
+  if (!wait_ended(ipc::now_ns() + limit_ns)) abandon();
 }
 
 void Session::abandon() noexcept {

@@ -39,6 +39,10 @@ class Session {
   // The blob that tells a worker which exceptions are worth another run; the same.
   std::uint32_t judge(const std::vector<std::string>& kinds);
 
+  // Until all has ended, whatever signals come. False: the time is over.
+  bool wait_ended(std::uint64_t deadline_ns) const;
+  // Waits for so long; those that are not gone then hang in the kernel, and nothing is freed.
+  void kill_workers(std::uint64_t limit_ns);
   // Nothing will end any more: killed workers hang in the kernel.
   void abandon() noexcept;
 
