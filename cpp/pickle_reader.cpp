@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cpp/pickle_reader.hpp"
 
+#include "cpp/byte_reader.hpp"
 #include "cpp/pickle_format.hpp"
 #include "cpp/pickle_writer.hpp"
 
@@ -44,35 +45,20 @@ struct Node {
 // Throws NotPlain, which leaves this file in no way.
 struct NotPlain {};
 
-class Machine {
+class Machine : ByteReader<NotPlain> {
  public:
   Machine(Span pickle, std::span<const Span> buffers)
-      : rest_(pickle), buffers_(buffers), budget_(std::max(kMostBytes, 16 * pickle.size())) {}
+      : ByteReader(pickle), buffers_(buffers), budget_(std::max(kMostBytes, 16 * pickle.size())) {}
 
   Value run() {
     while (step()) {
     }
-    if (stack_.size() != 1 || !marks_.empty() || !rest_.empty()) throw NotPlain();
+    if (stack_.size() != 1 || !marks_.empty() || !rest().empty()) throw NotPlain();
     return copy(stack_.back(), 0);
   }
 
  private:
   using Type = Node::Type;
-
-  // --- input
-
-  Span take(std::uint64_t size) {
-    if (size > rest_.size()) throw NotPlain();
-    const Span taken = rest_.first(static_cast<std::size_t>(size));
-    rest_ = rest_.subspan(static_cast<std::size_t>(size));
-    return taken;
-  }
-  template <typename T>
-  T raw() {
-    T number;
-    std::memcpy(&number, take(sizeof number).data(), sizeof number);
-    return number;
-  }
 
   // --- the stack
 
@@ -275,7 +261,6 @@ class Machine {
     return list;
   }
 
-  Span rest_;
   const std::span<const Span> buffers_;
   std::uint64_t budget_;
   std::size_t next_buffer_ = 0;

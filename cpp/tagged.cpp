@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cpp/tagged.hpp"
 
+#include "cpp/byte_reader.hpp"
 #include "cpp/pickle_writer.hpp"
 #include "workers/codec_format.hpp"
 
@@ -69,29 +70,18 @@ Bytes integer_of(std::string_view text) {
   return bytes;
 }
 
-class Transcoder {
+class Transcoder : ByteReader<Nonsense> {
  public:
-  explicit Transcoder(std::span<const std::byte> tagged) : begin_(tagged.data()), rest_(tagged) {}
+  explicit Transcoder(std::span<const std::byte> tagged)
+      : ByteReader(tagged), begin_(tagged.data()) {}
 
   Bytes run() {
     value(0);
-    if (!rest_.empty()) throw Nonsense();
+    if (!rest().empty()) throw Nonsense();
     return writer_.take();
   }
 
  private:
-  std::span<const std::byte> take(std::size_t size) {
-    if (size > rest_.size()) throw Nonsense();
-    const auto taken = rest_.first(size);
-    rest_ = rest_.subspan(size);
-    return taken;
-  }
-  template <typename T>
-  T raw() {
-    T number;
-    std::memcpy(&number, take(sizeof number).data(), sizeof number);
-    return number;
-  }
   std::uint32_t count() {
     std::uint64_t number = 0;
     for (unsigned shift = 0; shift < 35; shift += 7) {
@@ -107,7 +97,7 @@ class Transcoder {
   // Of things that take at least `unit` bytes each.
   std::uint32_t count_of(std::size_t unit) {
     const std::uint32_t number = count();
-    if (number > rest_.size() / unit) throw Nonsense();
+    if (number > rest().size() / unit) throw Nonsense();
     return number;
   }
 
@@ -121,7 +111,7 @@ class Transcoder {
   }
 
   void value(int depth) {
-    const auto place = static_cast<std::uint32_t>(rest_.data() - begin_);
+    const auto place = static_cast<std::uint32_t>(rest().data() - begin_);
     const auto byte = raw<std::uint8_t>();
     const bool is_shared = (byte & kShared) != 0;
     const auto remember = [&] {
@@ -192,7 +182,6 @@ class Transcoder {
   }
 
   const std::byte* const begin_;
-  std::span<const std::byte> rest_;
   PickleWriter writer_;
   std::unordered_map<std::uint32_t, std::uint32_t> memo_;  // place, index in the pickle's memo
 };
