@@ -24,10 +24,6 @@ namespace {
 constexpr std::uint64_t kSmallestStep = std::uint64_t{256} * 1024;
 constexpr std::uint64_t kLargestStep = std::uint64_t{8} * 1024 * 1024;
 
-std::uint64_t rounded_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
-
-std::size_t whole_pages(std::size_t size) { return rounded_up(size, kPageBytes); }
-
 }  // namespace
 
 Arena::Arena(const char* name, std::size_t size, OnFork on_fork)
@@ -57,7 +53,7 @@ bool Arena::has_its_file() const noexcept { return file_id(fd_.get()) == file_; 
 
 bool Arena::commit_up_to(std::uint64_t end) {
   // Perhaps there is memory for just what is asked.
-  const std::uint64_t least = rounded_up(end, kPageBytes);
+  const std::uint64_t least = whole_pages(end);
   if (has_its_file()) {
     const std::uint64_t step =
         end - committed_ >= kHugePage
@@ -143,7 +139,7 @@ void Arena::make_hole(std::uint64_t begin, std::uint64_t end) {
 // Backs what lies there with pages again. False: there is no memory.
 bool Arena::fill_holes(std::uint64_t begin, std::uint64_t end) {
   begin = begin / kPageBytes * kPageBytes;
-  end = rounded_up(end, kPageBytes);
+  end = whole_pages(end);
   auto hole = holes_.upper_bound(begin);
   if (hole != holes_.begin() && std::prev(hole)->second > begin) --hole;
   while (hole != holes_.end() && hole->first < end) {

@@ -18,6 +18,10 @@ inline constexpr std::size_t kLineBytes = 128;
 inline constexpr std::size_t kSlotBytes = 128;
 inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
 inline constexpr std::size_t kPageBytes = 4096;
+constexpr std::uint64_t rounded_up(std::uint64_t n, std::uint64_t to) {
+  return (n + to - 1) / to * to;
+}
+constexpr std::uint64_t whole_pages(std::uint64_t size) { return rounded_up(size, kPageBytes); }
 inline constexpr std::uint64_t kRingSlots = 256;  // a power of two: slot = position & (n - 1)
 inline constexpr std::uint64_t kReleaseSlots = 512;
 inline constexpr std::uint64_t kReturnSlots = 512;

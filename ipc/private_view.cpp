@@ -57,7 +57,7 @@ std::byte* visit_pages(std::byte* at, std::byte* end, Visit&& visit) noexcept {
 bool has_own_pages(const std::byte* data, std::size_t size) noexcept {
   const std::size_t before = reinterpret_cast<std::uintptr_t>(data) % kPageBytes;
   auto* const begin = const_cast<std::byte*>(data) - before;
-  std::byte* const end = begin + (before + size + kPageBytes - 1) / kPageBytes * kPageBytes;
+  std::byte* const end = begin + whole_pages(before + size);
   return visit_pages(begin, end,
                      [](std::byte*, std::uint64_t entry) { return !was_written(entry); }) != end;
 }
@@ -65,9 +65,9 @@ bool has_own_pages(const std::byte* data, std::size_t size) noexcept {
 // Pages that were only read stay mapped, so that the next who reads there meets no fault.
 void PrivateView::forget_writes(BlockRef block) const noexcept {
   std::byte* at = mapping_.data() + block.offset;
-  const std::size_t pages = (block.size + kPageBytes - 1) / kPageBytes;
-  std::byte* const end = at + pages * kPageBytes;
-  if (pages * kPageBytes > kNotWorthAsking) {
+  const std::size_t size = whole_pages(block.size);
+  std::byte* const end = at + size;
+  if (size > kNotWorthAsking) {
     std::byte* written = at;  // where a run of written pages begins
     at = visit_pages(at, end, [&](std::byte* page, std::uint64_t entry) {
       if (!was_written(entry)) {

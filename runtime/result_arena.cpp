@@ -43,10 +43,6 @@ void count_forks_once() {
   static_cast<void>(done);
 }
 
-std::uint64_t whole_pages(std::uint64_t size) {
-  return (size + ipc::kPageBytes - 1) / ipc::kPageBytes * ipc::kPageBytes;
-}
-
 }  // namespace
 
 // A result, or a part of one.
@@ -115,7 +111,7 @@ void ResultArena::drop(std::uint64_t offset, bool is_part) noexcept {
     const std::lock_guard lock(mutex_);
     const auto found = out_.find(offset);
     if (--found->second.holds == 0) {
-      const std::uint64_t size = whole_pages(found->second.size);
+      const std::uint64_t size = ipc::whole_pages(found->second.size);
       out_.erase(found);
       if (fd_ >= 0) {
         given_back_.push_back(offset);
@@ -179,7 +175,7 @@ void ResultArena::lose_worker() noexcept {
   std::uint64_t begin = 0;  // of what nobody holds
   for (const auto& [offset, block] : out_) {
     if (offset > begin) ipc::decommit(fd_, begin, offset - begin);
-    begin = offset + whole_pages(block.size);
+    begin = offset + ipc::whole_pages(block.size);
   }
   ipc::decommit(fd_, begin, view_.size() - begin);
   view_.shrink(begin);

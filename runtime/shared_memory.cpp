@@ -15,10 +15,6 @@ namespace {
 // What is kept beyond what is in use; to get it again costs 0.7 ms a MiB.
 constexpr std::uint64_t kKept = std::uint64_t{256} << 20;
 
-std::uint64_t whole_pages(std::uint64_t size) {
-  return (size + ipc::kPageBytes - 1) / ipc::kPageBytes * ipc::kPageBytes;
-}
-
 }  // namespace
 
 // A block, or a part of one.
@@ -42,7 +38,7 @@ std::optional<ipc::BlockRef> SharedMemory::make(std::uint64_t size) {
   // More than the allocator calls small, so that it has its pages for itself.
   const auto block = arena_.allocate(std::max(size, ipc::BlockAllocator::kSmallBytes + 1));
   if (!block) return std::nullopt;
-  blocks_.emplace(block->offset, Block{whole_pages(size)});
+  blocks_.emplace(block->offset, Block{ipc::whole_pages(size)});
   return ipc::BlockRef{block->offset, size};
 }
 
@@ -75,7 +71,7 @@ SharedBlock* SharedMemory::freeze(const void* data, std::size_t size) {
     return nullptr;
   }
   const std::uint64_t first = offset / ipc::kPageBytes * ipc::kPageBytes;
-  if (!arena_.freeze(first, whole_pages(offset + size) - first)) return nullptr;
+  if (!arena_.freeze(first, ipc::whole_pages(offset + size) - first)) return nullptr;
   found->second.is_frozen = true;
   ++found->second.holds;
   const std::uint64_t block = found->first;

@@ -55,10 +55,6 @@ void** functions() {
   return nullptr;
 }
 
-std::size_t whole_pages(std::size_t size) {
-  return (size + ipc::kPageBytes - 1) / ipc::kPageBytes * ipc::kPageBytes;
-}
-
 }  // namespace
 
 struct NumpyHandler {
@@ -216,7 +212,7 @@ void NumpyMemory::end_fork_in_parent() noexcept {
 void NumpyMemory::end_fork_in_child() noexcept {
   if (memory_ == nullptr) return;  // it was a child's own already
   for (const auto& [data, array] : arrays_) {
-    const std::size_t size = whole_pages(array.block.size);
+    const std::size_t size = ipc::whole_pages(array.block.size);
     void* const copy =
         ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) ::_exit(EXIT_FAILURE);  // it would write to what its parent has
