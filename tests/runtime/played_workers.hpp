@@ -74,10 +74,10 @@ class PlayedWorkers {
   // As somebody would who is not the supervisor.
   void kill_from_outside(std::uint64_t key) { kill(key); }
 
-  // How often a task was interrupted.
-  std::uint64_t signals() {
-    const std::lock_guard lock(mutex_);
-    return signals_;
+  // Returns once tasks have been interrupted so often, ever.
+  void wait_for_signals(std::uint64_t signals) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return signals_ >= signals; });
   }
 
   // Returns once so many tasks have come to "hold" or "obey", ever.

@@ -47,17 +47,20 @@ class Scribbler {
   bool begin_first() {
     ipc::futex_wait(channel_.task_tail.value, head_, 200'000);
     seen_ = channel_.task_tail.value.load();
-    while (head_ < seen_ && front_is(ipc::TaskKind::define)) ++head_;
+    while (head_ < seen_ && front_is(ipc::TaskKind::define)) pass_front();
     if (head_ == seen_ || front_is(ipc::TaskKind::stop)) return false;
     ipc::TaskSlot& task = channel_.tasks[head_ & kMask];
     std::uint64_t free = head_ << 2;
     if (!task.claim.compare_exchange_strong(free, head_ << 2 | 1)) {
-      ++head_;  // it was taken back
+      pass_front();  // it was taken back
       return false;
     }
     channel_.current.task.store(task.task);
     return true;
   }
+
+  // As the loop does: the ring would fill up with what was taken back, and this worker get nothing.
+  void pass_front() { channel_.task_head.value.store(++head_); }
 
   bool front_is(ipc::TaskKind kind) const {
     return head_ < seen_ && channel_.tasks[head_ & kMask].kind == kind;

@@ -68,7 +68,10 @@ class ScribblesTest : public testing::Test {
   void TearDown() override {
     if (supervisor_ == nullptr) return;
     supervisor_->shutdown(false);
-    EXPECT_EQ(supervisor_->wait_ended(ipc::now_ns() + kPatienceNs), WaitEnd::ready);
+    const std::uint64_t deadline = ipc::now_ns() + kPatienceNs;
+    WaitEnd end = WaitEnd::signal;
+    while (end == WaitEnd::signal) end = supervisor_->wait_ended(deadline);
+    EXPECT_EQ(end, WaitEnd::ready);
     world_.stop();
     supervisor_->release();
   }

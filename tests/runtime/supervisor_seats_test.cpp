@@ -448,7 +448,7 @@ TEST_F(SeatsTest, EndsThoughASeatIsEmptyAndWaits) {
   kill_idle(0);
   await([&] { return count(LinkState::absent) == 1; });
   supervisor_->shutdown(false);
-  EXPECT_EQ(supervisor_->wait_ended(ipc::now_ns() + kPatienceNs), WaitEnd::ready);
+  EXPECT_EQ(wait_ended(), WaitEnd::ready);
 }
 
 // --- all of it at once

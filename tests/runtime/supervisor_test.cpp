@@ -244,7 +244,7 @@ TEST_F(SupervisorTest, EndsItsWorkersReplacesNoneAndCancelsWhatHasNotBegun) {
   supervisor_->end_workers(SIGKILL);
   for (Task* task : waiting) EXPECT_EQ(ending(*task), Ending::cancelled);
   for (Task* task : held) EXPECT_EQ(ending(*task), Ending::died);
-  EXPECT_EQ(supervisor_->wait_ended(ipc::kForever), WaitEnd::ready);
+  EXPECT_EQ(wait_ended(), WaitEnd::ready);
   EXPECT_EQ(world_.launches(), 2U);
   Task* task = nullptr;
   EXPECT_EQ(supervisor_->submit({function_, 0, ipc::Format::tagged, {}}, task), Admission::closed);
@@ -262,7 +262,7 @@ TEST_F(SupervisorTest, GivesWhatHandlesASignalTimeToAnswer) {
   EXPECT_EQ(ending(waiting), Ending::cancelled);
   world_.open();
   EXPECT_EQ(ending(held), Ending::returned);
-  EXPECT_EQ(supervisor_->wait_ended(ipc::kForever), WaitEnd::ready);
+  EXPECT_EQ(wait_ended(), WaitEnd::ready);
   EXPECT_EQ(world_.launches(), 1U);
 }
 
