@@ -133,7 +133,7 @@ PoolStats Pool::stats() const {
   const runtime::Snapshot taken = session_->supervisor().snapshot();
   PoolStats stats{{}, taken.pending, taken.running, taken.restarts};
   for (const runtime::WorkerSnapshot& worker : taken.workers) {
-    stats.workers.push_back({static_cast<int>(worker.rank), worker.pid, worker.outstanding,
+    stats.workers.push_back({static_cast<int>(worker.lane), worker.pid, worker.outstanding,
                              worker.tasks_done, std::chrono::nanoseconds(worker.busy_ns)});
   }
   return stats;

@@ -62,6 +62,7 @@ enum class Status : std::uint8_t {
   returned = 1,  // payload is the value
   raised = 2,    // payload is a failure
   chunk = 3,     // payload is a chain of blocks that hold `count` items
+  refused = 4,   // not begun: this kind of worker cannot run it; payload is what it lacks, as text
 };
 
 // One message of the task ring. Writer: the user's process, but for `claim`.
@@ -115,6 +116,9 @@ enum ResultFlag : std::uint8_t {
   kPrinted = 1,    // the worker may have printed or logged since its last result
   kRetryable = 2,  // what was raised is one of those that `retry_on` names; also an item's flag
   kLast = 4,       // the worker leaves: it claims no more tasks
+  // This kind of worker cannot run the function, as it turned out on the way. What of a chunk is
+  // not among its items was not begun.
+  kUnfit = 8,
 };
 
 // The first byte of every item of a chunk, in both directions (item.hpp reads and writes them).
@@ -144,7 +148,7 @@ struct alignas(kLineBytes) ChannelHeader {
   std::uint64_t magic;
   std::uint64_t build;  // hash of the build; see build_id.hpp
   std::uint32_t rank;
-  std::uint32_t kind;
+  std::uint32_t may_refuse;    // 1: what this kind of worker cannot run goes to another kind
   std::uint64_t generation;    // how many workers have had this rank before
   std::uint64_t memory_limit;  // private bytes with which it takes no further task; 0: no limit
 };
@@ -266,7 +270,7 @@ static_assert(offsetof(ItemHeader, status) == 5 && offsetof(ItemHeader, flags) =
 static_assert(sizeof(ChainHeader) == 16 && offsetof(ChainHeader, next) == 0);
 
 static_assert(offsetof(ChannelHeader, magic) == 0 && offsetof(ChannelHeader, build) == 8);
-static_assert(offsetof(ChannelHeader, rank) == 16 && offsetof(ChannelHeader, kind) == 20);
+static_assert(offsetof(ChannelHeader, rank) == 16 && offsetof(ChannelHeader, may_refuse) == 20);
 static_assert(offsetof(ChannelHeader, generation) == 24);
 static_assert(offsetof(ChannelHeader, memory_limit) == 32);
 static_assert(offsetof(Orders, notify_at) == 0 && offsetof(Orders, spin_ns) == 8);

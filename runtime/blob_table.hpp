@@ -8,6 +8,7 @@
 #pragma once
 
 #include "ipc/arena.hpp"
+#include "ipc/layout.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -16,8 +17,15 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace owngil::runtime {
+
+// Why workers of the first choice cannot run a function: text, or what it has raised.
+struct Unfitness {
+  ipc::Format format;  // none: text
+  std::vector<std::byte> bytes;
+};
 
 class BlobTable {
  public:
@@ -28,12 +36,22 @@ class BlobTable {
     const auto block = arena_.allocate(bytes.size());
     if (!block) return std::nullopt;
     if (!bytes.empty()) std::memcpy(arena_.at(block->offset), bytes.data(), bytes.size());
-    blobs_.emplace(++last_, Blob{{block->offset, bytes.size()}, std::move(name), 0, false});
+    blobs_.emplace(++last_, Blob{{block->offset, bytes.size()}, std::move(name), 0, false, {}});
     return last_;
   }
 
   ipc::BlockRef find(std::uint32_t number) const { return blobs_.at(number).block; }
   const std::string& name(std::uint32_t number) const { return blobs_.at(number).name; }
+
+  // Why a function runs in workers of the fallback from now on; nullptr: it does not.
+  const Unfitness* unfitness(std::uint32_t number) const {
+    const auto found = blobs_.find(number);
+    return found != blobs_.end() && found->second.unfit ? &*found->second.unfit : nullptr;
+  }
+  void set_unfit(std::uint32_t number, Unfitness why) {
+    std::optional<Unfitness>& known = blobs_.at(number).unfit;
+    if (!known) known = std::move(why);
+  }
 
   void use(std::uint32_t number) {
     if (number != 0) ++blobs_.at(number).uses;
@@ -60,6 +78,7 @@ class BlobTable {
     std::string name;
     std::uint64_t uses;  // pending tasks that name it
     bool dropped;        // nobody will name it again
+    std::optional<Unfitness> unfit;
   };
 
   bool erase_if_unused(std::uint32_t number, const Blob& blob) {

@@ -18,6 +18,7 @@ class Launcher {
 
   // Never twice the same.
   virtual std::uint64_t next_key() = 0;
+  // In a pool with a fallback the rank says which kind of worker it is to be (Lanes).
   // std::system_error: nothing was started. Else one of Supervisor::on_exited, on_failed follows.
   // Workers that are reported to have the same process live and die together.
   virtual void launch(std::uint64_t key, std::uint32_t rank, const WorkerFds& fds) = 0;

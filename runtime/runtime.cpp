@@ -27,9 +27,11 @@ namespace asio = boost::asio;
 class Runtime::Pool final : public Launcher {
  public:
   Pool(Runtime& runtime, LaunchSpec spec, Welcome welcome, StartMethod method,
-       const Hosting& hosting)
+       const Hosting& hosting, LaunchSpec fallback, Lanes lanes)
       : runtime_(runtime),
         spec_(std::move(spec)),
+        fallback_(std::move(fallback)),
+        lanes_(lanes),
         welcome_(std::move(welcome)),
         method_(method),
         has_hosts_(hosting.hosts != 0),
@@ -107,30 +109,32 @@ class Runtime::Pool final : public Launcher {
       fds.err = output[OutputPipes::kErr].get();
       fds.log = output[OutputPipes::kLog].get();
     }
-    if (has_hosts_) {
-      launch_in_host(key, rank, fds);
+    const bool falls_back = lanes_.choice_of(rank) == Choice::fallback;
+    const LaunchSpec& spec = falls_back ? fallback_ : spec_;
+    if (has_hosts_ && !falls_back) {
+      launch_in_host(key, lanes_.lane_of(rank), fds);
     } else if (method_ == StartMethod::fork_template) {
-      runtime_.host_.launch_from_template(spec_, key, fds, welcome_);
+      runtime_.host_.launch_from_template(spec, key, fds, welcome_);
     } else {
-      runtime_.host_.launch_by_spawn(spec_, key, fds, welcome_);
+      runtime_.host_.launch_by_spawn(spec, key, fds, welcome_);
     }
   }
 
   // The supervisor holds its mutex, so nobody else is here.
-  void launch_in_host(std::uint64_t key, std::uint32_t rank, const WorkerFds& fds) {
+  void launch_in_host(std::uint64_t key, Lane lane, const WorkerFds& fds) {
     for (;;) {
-      std::uint64_t host = plan_.host_for(rank);
+      std::uint64_t host = plan_.host_for(lane);
       if (host == 0) {
         host = next_key();
-        if (const std::uint64_t before = plan_.begin_host(rank, host)) {
+        if (const std::uint64_t before = plan_.begin_host(lane, host)) {
           runtime_.host_.retire_host(before);
         }
       }
       if (runtime_.host_.launch_in_host(spec_, method_, host, key, fds, welcome_)) {
-        plan_.use_place(rank);
+        plan_.use_place(lane);
         return;
       }
-      plan_.lose_host(rank);
+      plan_.lose_host(lane);
     }
   }
 
@@ -146,6 +150,8 @@ class Runtime::Pool final : public Launcher {
   // immutable after attach
   Runtime& runtime_;
   const LaunchSpec spec_;
+  const LaunchSpec fallback_;
+  const Lanes lanes_;
   const Welcome welcome_;
   const StartMethod method_;
   const bool has_hosts_;
@@ -208,8 +214,9 @@ void Runtime::run_control_thread() {
 }
 
 Supervisor& Runtime::open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                               StartMethod method, const Hosting& hosting) {
-  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method, hosting);
+                               StartMethod method, const Hosting& hosting, LaunchSpec fallback) {
+  auto pool = std::make_unique<Pool>(*this, std::move(spec), std::move(welcome), method, hosting,
+                                     std::move(fallback), Lanes{options.has_fallback});
   Pool& launcher = *pool;
   auto supervisor = std::make_unique<Supervisor>(options, std::move(pool));
   launcher.attach(*supervisor);

@@ -39,10 +39,11 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  // The caller owns one retain() of it. Nothing is started before Supervisor::start.
+  // The caller owns one retain() of it. Nothing is started before Supervisor::start. `fallback`: the
+  // other kind of workers, processes, that the pool has if SupervisorOptions::has_fallback.
   // `welcome.fds` are the caller's, and stay open as long as workers may be started.
   Supervisor& open_pool(const SupervisorOptions& options, LaunchSpec spec, Welcome welcome,
-                        StartMethod method, const Hosting& hosting = {});
+                        StartMethod method, const Hosting& hosting = {}, LaunchSpec fallback = {});
 
   // Those that have not ended, with one more retain() each.
   std::vector<Supervisor*> open_pools();

@@ -5,7 +5,8 @@
 
 namespace owngil::runtime {
 
-Scheduler::Scheduler(std::uint32_t cpus, SchedulerTuning tuning) : cpus_(cpus), tuning_(tuning) {}
+Scheduler::Scheduler(std::uint32_t cpus, SchedulerTuning tuning, Lanes lanes)
+    : cpus_(cpus), tuning_(tuning), lanes_(lanes) {}
 
 void Scheduler::add(Rank rank) {
   if (rank >= places_.size()) places_.resize(rank + 1);
@@ -13,17 +14,17 @@ void Scheduler::add(Rank rank) {
   place = Place{};
   place.present = place.open = place.starting = true;
   ++open_;
-  put_idle_above(rank, kNone);
+  push_idle(rank);
 }
 
 void Scheduler::came_up(Rank rank) {
   Place& place = places_[rank];
   if (!place.starting) return;
   place.starting = false;
-  if (!place.open || place.outstanding > 0) return;
+  if (!place.idle) return;
   drop_idle(rank);
   Rank below = kNone;  // the topmost of those that are still starting
-  for (Rank one = idle_bottom_; one != kNone && places_[one].starting;
+  for (Rank one = idle_of(lanes_.choice_of(rank)).bottom; one != kNone && places_[one].starting;
        one = places_[one].idle_above) {
     below = one;
   }
@@ -38,6 +39,7 @@ void Scheduler::remove(Rank rank) {
   if (place.outstanding > 0) {
     place.outstanding = 0;
     drop_busy(rank);
+    unbar_partner(rank);
   }
   place.present = false;
 }
@@ -76,6 +78,7 @@ void Scheduler::finished_one(Rank rank) {
   Place& place = places_[rank];
   if (--place.outstanding > 0) return;
   drop_busy(rank);
+  unbar_partner(rank);
   if (place.open) {
     push_idle(rank);
   } else {
@@ -84,16 +87,14 @@ void Scheduler::finished_one(Rank rank) {
 }
 
 bool Scheduler::any_queued() const {
-  return std::any_of(busy_.begin(), busy_.end(),
-                     [this](Rank rank) { return queued(places_[rank]) > 0; });
+  return std::any_of(busy_.begin(), busy_.end(), [this](Rank rank) { return queued(rank) > 0; });
 }
 
 bool Scheduler::is_worth_moving() const {
   return open_ > 1 && std::any_of(busy_.begin(), busy_.end(), [this](Rank rank) {
-           const Place& place = places_[rank];
-           const std::uint64_t count = queued(place);
-           return count > 0 && (estimate_ns_ == 0 || is_outrun(place) ||
-                                count * estimate_ns_ >= tuning_.wake_ns);
+           const std::uint64_t count = queued(rank);
+           return count > 0 &&
+                  (estimate_ns_ == 0 || is_outrun(rank) || count * estimate_ns_ >= tuning_.wake_ns);
          });
 }
 
@@ -108,6 +109,7 @@ Rank Scheduler::take(Rank rank) {
   if (place.outstanding++ == 0) {
     drop_idle(rank);
     push_busy(rank);
+    bar_partner(rank);
     // `awake_` counts this worker already: it is busy.
     if (awake_ + 1 > cpus_) revoke_grants();
     grant(rank, awake_ + 1 <= cpus_);
@@ -117,17 +119,17 @@ Rank Scheduler::take(Rank rank) {
 
 // A busy worker whose ring is so short, for tasks so small, that queueing there is sooner done
 // than waking another.
-Rank Scheduler::cheap_busy() const {
+Rank Scheduler::cheap_busy(Choice choice) const {
   if (estimate_ns_ == 0) return kNone;
-  return least_loaded(std::min<std::uint64_t>(tuning_.wake_ns / estimate_ns_, depth()));
+  return least_loaded(choice, std::min<std::uint64_t>(tuning_.wake_ns / estimate_ns_, depth()));
 }
 
-// The busy worker with the fewest tasks outstanding, if those are fewer than `limit`.
-Rank Scheduler::least_loaded(std::uint64_t limit) const {
+// The busy worker of that choice with the fewest tasks outstanding, if those are fewer than `limit`.
+Rank Scheduler::least_loaded(Choice choice, std::uint64_t limit) const {
   Rank best = kNone;
   for (Rank rank : busy_) {
     const Place& place = places_[rank];
-    if (!place.open || place.outstanding >= limit) continue;
+    if (!place.open || place.outstanding >= limit || lanes_.choice_of(rank) != choice) continue;
     if (best == kNone || place.outstanding < places_[best].outstanding) best = rank;
   }
   return best;
@@ -135,30 +137,36 @@ Rank Scheduler::least_loaded(std::uint64_t limit) const {
 
 // One that comes back without having been up (its task was taken back) goes below all others.
 void Scheduler::push_idle(Rank rank) {
-  put_idle_above(rank, places_[rank].starting ? kNone : idle_top_);
+  if (is_barred(rank)) return;
+  put_idle_above(rank, places_[rank].starting ? kNone : idle_of(lanes_.choice_of(rank)).top);
 }
 
 // `below`: kNone for the bottom.
 void Scheduler::put_idle_above(Rank rank, Rank below) {
   Place& place = places_[rank];
+  Idle& idle = idle_of(lanes_.choice_of(rank));
+  place.idle = true;
   place.idle_below = below;
-  Rank& from_below = below != kNone ? places_[below].idle_above : idle_bottom_;
+  Rank& from_below = below != kNone ? places_[below].idle_above : idle.bottom;
   place.idle_above = from_below;
   from_below = rank;
-  (place.idle_above != kNone ? places_[place.idle_above].idle_below : idle_top_) = rank;
+  (place.idle_above != kNone ? places_[place.idle_above].idle_below : idle.top) = rank;
 }
 
 void Scheduler::drop_idle(Rank rank) {
-  const Place& place = places_[rank];
+  Place& place = places_[rank];
+  if (!place.idle) return;
+  place.idle = false;
+  Idle& idle = idle_of(lanes_.choice_of(rank));
   if (place.idle_above != kNone) {
     places_[place.idle_above].idle_below = place.idle_below;
   } else {
-    idle_top_ = place.idle_below;
+    idle.top = place.idle_below;
   }
   if (place.idle_below != kNone) {
     places_[place.idle_below].idle_above = place.idle_above;
   } else {
-    idle_bottom_ = place.idle_above;
+    idle.bottom = place.idle_above;
   }
 }
 
@@ -176,6 +184,20 @@ void Scheduler::drop_busy(Rank rank) {
   if (!places_[rank].granted) --awake_;
 }
 
+// This worker has tasks now, for as long as which the other of its lane gets none.
+void Scheduler::bar_partner(Rank rank) {
+  const Rank partner = Lanes::partner_of(rank);
+  if (!lanes_.paired || partner >= places_.size()) return;
+  drop_idle(partner);
+  grant(partner, false);
+}
+
+void Scheduler::unbar_partner(Rank rank) {
+  const Rank partner = Lanes::partner_of(rank);
+  if (!lanes_.paired || partner >= places_.size() || !places_[partner].open) return;
+  push_idle(partner);
+}
+
 void Scheduler::grant(Rank rank, bool granted) {
   Place& place = places_[rank];
   if (place.granted == granted) return;
@@ -186,9 +208,11 @@ void Scheduler::grant(Rank rank, bool granted) {
 
 // Too many are awake: first those who only spin, then the busy ones, so that they will not.
 void Scheduler::revoke_grants() {
-  for (Rank rank = idle_top_; rank != kNone && awake_ + 1 > cpus_;
-       rank = places_[rank].idle_below) {
-    grant(rank, false);
+  for (const Idle& idle : idle_) {
+    for (Rank rank = idle.top; rank != kNone && awake_ + 1 > cpus_;
+         rank = places_[rank].idle_below) {
+      grant(rank, false);
+    }
   }
   if (awake_ + 1 <= cpus_) return;
   for (Rank rank : busy_) grant(rank, false);

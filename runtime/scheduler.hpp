@@ -6,7 +6,8 @@
 // Threads: none; guarded by the supervisor's mutex.
 // Invariants:
 //   S1  An idle worker that is awake is chosen before any other, the most recently idle first; one
-//       that is still starting only where nobody else is idle.
+//       that is still starting only where nobody else is idle. Only workers of the task's choice are
+//       looked at.
 //   S2  No worker has more than depth() tasks outstanding.
 //   S3  Workers that are busy or may spin, plus one spinning caller, never exceed the CPUs,
 //       unless busy workers alone do.
@@ -15,17 +16,20 @@
 //       is still starting while the idle one is not.
 //   S5  While nobody is idle and a task waits longer than a start takes, is_worth_starting() says
 //       so.
+//   S6  Of the two workers of a lane at most one has tasks outstanding. While it has, the other is
+//       barred: neither idle nor granted a spin.
 #pragma once
 
+#include "runtime/lanes.hpp"
+
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <vector>
 
 namespace owngil::runtime {
-
-using Rank = std::uint32_t;
 
 // What the decisions are tuned by; each with its trade-off.
 struct SchedulerTuning {
@@ -41,7 +45,7 @@ struct SchedulerTuning {
 
 class Scheduler {
  public:
-  explicit Scheduler(std::uint32_t cpus, SchedulerTuning tuning = {});
+  explicit Scheduler(std::uint32_t cpus, SchedulerTuning tuning = {}, Lanes lanes = {});
 
   // --- what happened
   void add(Rank rank);      // a worker starts in this place, which may be a new one; it is idle
@@ -53,66 +57,78 @@ class Scheduler {
   void withdrawn(Rank rank);  // a task was taken back from its ring
 
   // --- what to do
-  // The worker for the next task, now counted as outstanding there; nothing: it has to wait.
-  // `is_asleep(rank)` tells whether an idle worker would have to be woken, `running_ns(rank)` for
+  // The worker for the next task, which is for workers of that choice, now counted as outstanding
+  // there; nothing: it has to wait. `is_asleep(rank)` tells whether an idle worker would have to be woken, `running_ns(rank)` for
   // how long a busy one's present task has run.
   template <class IsAsleep, class RunningNs>
-  std::optional<Rank> assign(IsAsleep&& is_asleep, RunningNs&& running_ns) {
-    if (idle_top_ != kNone) {
-      if (!places_[idle_top_].starting && !is_asleep(idle_top_)) return take(idle_top_);
-      const Rank busy = cheap_busy();
+  std::optional<Rank> assign(Choice choice, IsAsleep&& is_asleep, RunningNs&& running_ns) {
+    if (const Rank idle = idle_of(choice).top; idle != kNone) {
+      if (!places_[idle].starting && !is_asleep(idle)) return take(idle);
+      const Rank busy = cheap_busy(choice);
       const bool stuck = busy != kNone && running_ns(busy) >= tuning_.wake_ns;
-      return take(busy != kNone && !stuck ? busy : idle_top_);
+      return take(busy != kNone && !stuck ? busy : idle);
     }
-    const Rank least = least_loaded(depth());
+    const Rank least = least_loaded(choice, depth());
     if (least == kNone) return std::nullopt;
     return take(least);
   }
 
-  // The most recently idle worker of which `has_room(rank)` is true, whether it sleeps or not;
+  // The most recently idle worker of that choice of which `has_room(rank)` is true, whether it sleeps or not;
   // nothing: there is none.
   template <class HasRoom>
-  std::optional<Rank> assign_to_idle(HasRoom&& has_room) {
-    for (Rank rank = idle_top_; rank != kNone; rank = places_[rank].idle_below) {
+  std::optional<Rank> assign_to_idle(Choice choice, HasRoom&& has_room) {
+    for (Rank rank = idle_of(choice).top; rank != kNone; rank = places_[rank].idle_below) {
       if (has_room(rank)) return take(rank);
     }
     return std::nullopt;
   }
 
-  // With a worker idle: whose ring to take a task back from. `running_ns(rank)` tells for how
-  // long its present task has run.
+  // With a worker of that choice idle: whose ring to take a task back from. `running_ns(rank)` tells
+  // for how long its present task has run.
   template <class RunningNs>
-  std::optional<Rank> victim(RunningNs&& running_ns) const {
-    if (idle_top_ == kNone) return std::nullopt;
+  std::optional<Rank> victim(Choice choice, RunningNs&& running_ns) const {
+    if (idle_of(choice).top == kNone) return std::nullopt;
     Rank best = kNone;
     for (Rank rank : busy_) {
-      const Place& place = places_[rank];
-      const std::uint64_t count = queued(place);
+      if (lanes_.choice_of(rank) != choice) continue;
+      const std::uint64_t count = queued(rank);
       if (count == 0) continue;
       const bool is_brief = count * estimate_ns_ < tuning_.wake_ns;
-      if (!is_outrun(place) && is_brief && running_ns(rank) < tuning_.wake_ns) continue;
-      if (best == kNone || place.outstanding > places_[best].outstanding) best = rank;
+      if (!is_outrun(rank) && is_brief && running_ns(rank) < tuning_.wake_ns) continue;
+      if (best == kNone || places_[rank].outstanding > places_[best].outstanding) best = rank;
     }
     if (best == kNone) return std::nullopt;
     return best;
   }
 
-  // With a place free: would one more worker begin a task sooner than those that are there?
-  // `waiting` tasks are in the backlog.
+  // With a place free: would one more worker of that choice begin a task sooner than those that are
+  // there? `waiting` tasks for such a one are in the backlog.
   template <class RunningNs>
-  bool is_worth_starting(std::uint64_t waiting, RunningNs&& running_ns) const {
-    if (idle_top_ != kNone) return false;
-    if (open_ == 0 && waiting > 0) return true;
+  bool is_worth_starting(Choice choice, std::uint64_t waiting, RunningNs&& running_ns) const {
+    if (any_idle(choice)) return false;
     std::uint64_t count = waiting;
-    for (Rank rank : busy_) count += queued(places_[rank]);
+    std::uint64_t workers = 0;
+    bool is_stuck = false;
+    bool takes_tasks = false;
+    for (Rank rank : busy_) {
+      if (lanes_.choice_of(rank) != choice) continue;
+      const std::uint64_t behind = queued(rank);
+      count += behind;
+      ++workers;
+      takes_tasks |= places_[rank].open;
+      is_stuck = is_stuck || (behind > 0 && running_ns(rank) >= tuning_.start_ns);
+    }
     if (count == 0) return false;
-    if (estimate_ns_ == 0 || count * estimate_ns_ >= busy_.size() * tuning_.start_ns) return true;
-    return std::any_of(busy_.begin(), busy_.end(), [&](Rank rank) {
-      return queued(places_[rank]) > 0 && running_ns(rank) >= tuning_.start_ns;
-    });
+    if (!takes_tasks && waiting > 0) return true;
+    return is_stuck || estimate_ns_ == 0 || count * estimate_ns_ >= workers * tuning_.start_ns;
   }
 
-  bool any_idle() const { return idle_top_ != kNone; }
+  bool any_idle(Choice choice) const { return idle_of(choice).top != kNone; }
+  // Its partner has tasks.
+  bool is_barred(Rank rank) const {
+    const Rank partner = Lanes::partner_of(rank);
+    return lanes_.paired && partner < places_.size() && places_[partner].outstanding > 0;
+  }
   bool any_queued() const;       // some ring holds more than its worker is running
   bool is_worth_moving() const;  // ... and so much that an idle worker should have it
   std::uint32_t outstanding(Rank rank) const { return places_[rank].outstanding; }
@@ -133,27 +149,40 @@ class Scheduler {
     bool open = false;      // may be given tasks
     bool starting = false;  // not up yet, as far as is known
     bool granted = false;   // may spin when it runs out of work
+    bool idle = false;      // among those that are
     Rank idle_above = kNone;
     Rank idle_below = kNone;
     std::uint32_t busy_index = 0;
   };
 
+  // Those of one choice, the most recently idle on top; those that are starting lie below all others.
+  struct Idle {
+    Rank top = kNone;
+    Rank bottom = kNone;
+  };
+
+  Idle& idle_of(Choice choice) { return idle_[static_cast<std::size_t>(choice)]; }
+  const Idle& idle_of(Choice choice) const { return idle_[static_cast<std::size_t>(choice)]; }
   // A worker that is up has nothing to do, while this one cannot begin what it has been given.
-  bool is_outrun(const Place& place) const {
-    return place.starting && idle_top_ != kNone && !places_[idle_top_].starting;
+  bool is_outrun(Rank rank) const {
+    if (!places_[rank].starting) return false;
+    const Rank top = idle_of(lanes_.choice_of(rank)).top;
+    return top != kNone && !places_[top].starting;
   }
   // What waits in its ring.
-  std::uint64_t queued(const Place& place) const {
-    return place.outstanding - (is_outrun(place) ? 0 : 1);
+  std::uint64_t queued(Rank rank) const {
+    return places_[rank].outstanding - (is_outrun(rank) ? 0 : 1);
   }
   Rank take(Rank rank);
-  Rank cheap_busy() const;
-  Rank least_loaded(std::uint64_t limit) const;
+  Rank cheap_busy(Choice choice) const;
+  Rank least_loaded(Choice choice, std::uint64_t limit) const;
   void push_idle(Rank rank);
   void put_idle_above(Rank rank, Rank below);
   void drop_idle(Rank rank);
   void push_busy(Rank rank);
   void drop_busy(Rank rank);
+  void bar_partner(Rank rank);
+  void unbar_partner(Rank rank);
   void finished_one(Rank rank);
   void grant(Rank rank, bool granted);
   void revoke_grants();
@@ -161,11 +190,11 @@ class Scheduler {
   // immutable after construction
   std::uint32_t cpus_;
   SchedulerTuning tuning_;
+  Lanes lanes_;
   // the workers
   std::vector<Place> places_;
   std::vector<Rank> busy_;
-  Rank idle_top_ = kNone;          // most recently idle
-  Rank idle_bottom_ = kNone;       // those that are starting lie below all others
+  std::array<Idle, 2> idle_;       // by choice
   std::uint32_t open_ = 0;         // places that may be given tasks
   std::uint32_t awake_ = 0;        // busy, or idle with a grant
   std::uint64_t estimate_ns_ = 0;  // of one task; 0: not known yet

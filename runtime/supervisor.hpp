@@ -19,6 +19,7 @@
 #include "ipc/futex.hpp"
 #include "ipc/mapping.hpp"
 #include "runtime/blob_table.hpp"
+#include "runtime/lanes.hpp"
 #include "runtime/launcher.hpp"
 #include "runtime/map_job.hpp"
 #include "runtime/restart_intensity.hpp"
@@ -56,6 +57,7 @@ struct RestartLimit {
 
 struct SupervisorOptions {
   std::uint32_t workers = 1;
+  bool has_fallback = false;                // the launcher has two kinds of workers: see Lanes
   std::uint32_t cpus = 1;                   // usable by this process
   std::uint64_t max_tasks_per_worker = 0;   // 0: no limit
   std::uint64_t max_memory_per_worker = 0;  // private bytes; 0: no limit
@@ -92,7 +94,8 @@ enum class WaitEnd : std::uint8_t { ready, timeout, signal };
 enum class Room : std::uint8_t { perhaps, none, never, signal };
 
 struct WorkerSnapshot {
-  Rank rank;
+  Lane lane;
+  Choice choice;
   pid_t pid;  // 0: not started yet
   LinkState state;
   std::uint32_t outstanding;  // tasks that it was given and has not answered
@@ -102,7 +105,8 @@ struct WorkerSnapshot {
 };
 
 struct Snapshot {
-  std::vector<WorkerSnapshot> workers;  // by rank, as many as the pool is to have
+  // By lane, as many as the pool is to have; of the fallback only those that were ever started.
+  std::vector<WorkerSnapshot> workers;
   std::uint64_t pending;
   std::uint64_t running;
   std::uint64_t restarts;  // of workers that died, or could not be started
@@ -113,7 +117,7 @@ struct Snapshot {
 // Who has the shared memory of arguments.
 struct Holdings {
   struct Worker {
-    Rank rank;
+    Lane lane;
     pid_t pid;
     std::uint64_t bytes;  // that it may look at
   };
@@ -147,6 +151,12 @@ class Supervisor {
   // --- blobs. 0: no memory. `name`: of a function, for whoever reads that it has failed.
   std::uint32_t add_blob(std::span<const std::byte> bytes, std::string name = {});
   void drop_blob(std::uint32_t number);
+  // With a fallback: why a function runs there; nothing: it does not, as far as is known. Of
+  // kEveryFunction: why all do.
+  static constexpr std::uint32_t kEveryFunction = 0;
+  std::optional<Unfitness> unfitness(std::uint32_t function);
+  // It runs in the fallback for the reason that holds for another one.
+  void share_unfitness(std::uint32_t function, std::uint32_t with);
 
   // --- buffers of a call's arguments, filled by the caller; nothing: no memory, or as much in use
   // as may be (see wait_for_room). The caller has it
@@ -225,7 +235,7 @@ class Supervisor {
 
  private:
   struct Waiter;
-  // A place for a worker. Its rank is the worker's, and stays when that is replaced.
+  // A place for a worker, by rank, which stays when the worker is replaced.
   struct Seat {
     std::uint64_t tasks_done = 0;
     std::uint64_t busy_ns = 0;
@@ -256,15 +266,17 @@ class Supervisor {
   // submit side (supervisor_send.cpp)
   void dispatch();
   bool is_held_up(const Task& task) const;
+  Choice choice_for(const Task& task) const;
   Task* next_to_send() const;
   bool send(Task& task, Rank rank);
-  std::optional<Rank> assign_to_idle();
+  std::optional<Rank> assign_to_idle(Choice choice);
   bool send_to_idle(Task& task, Rank full);
   std::uint64_t running_ns(Rank rank, std::uint64_t now);
   void send_blob(WorkerLink& link, std::uint32_t number);
   void send_forgets(WorkerLink& link);
   void send_initializer(WorkerLink& link);
   void move_queued();
+  bool move_queued(Choice choice, std::uint64_t now);
   void apply_grants();
   void stop_link(WorkerLink& link);
   void touch_busy(WorkerLink& link);
@@ -279,6 +291,12 @@ class Supervisor {
   void left(WorkerLink& link, const Task& task);
   bool accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
   bool accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment);
+  bool accept_refused(WorkerLink& link, const ipc::ResultSlot& slot, Task& task);
+  static bool is_unfit(const WorkerLink& link, const ipc::ResultSlot& slot);
+  bool learn_unfitness(WorkerLink& link, const ipc::ResultSlot& slot, const Task& task);
+  static Unfitness unfitness_in(const HeapBytes& items, std::uint32_t count);
+  void set_unfit(std::uint32_t function, Unfitness why);
+  void use_fallback();
   static bool is_part(const WorkerLink& link, const ipc::ResultSlot& slot, const Segment& segment);
   bool end_by_nonsense(WorkerLink& link, Task& task);
   static std::optional<std::span<const std::byte>> payload_of(const WorkerLink& link,
@@ -369,14 +387,16 @@ class Supervisor {
   void part_segment(WorkerLink& link, Segment& segment, const ipc::CurrentView& current,
                     const Failure& failure, WorkerLink* until_gone);
   void part_at(Segment& segment, std::uint32_t done, HeapBytes items, const Failure* failure,
-               WorkerLink* until_gone);
+               WorkerLink* until_gone, bool unfit = false);
   void leave_unbegun(Segment& segment);
-  void complete_done(Segment& segment);
+  void complete_done(Segment& segment, bool unfit = false);
   // seats (supervisor_seats.cpp)
   void launch(Rank rank);
   void fill_seats();
-  bool is_worth_starting();
+  std::uint64_t waiting_for(Choice choice) const;
+  bool is_worth_starting(Choice choice);
   bool may_start(Rank rank);
+  Rank ranks() const { return lanes_.ranks(target_); }
   void vacate(Rank rank, bool refill);
   void count_vacant();
   void set_target(std::uint32_t workers);
@@ -407,6 +427,7 @@ class Supervisor {
 
   // immutable after construction
   const SupervisorOptions options_;
+  const Lanes lanes_;
   std::unique_ptr<Launcher> launcher_;
   ipc::UniqueFd board_fd_;
   ipc::Mapping board_memory_;
@@ -422,18 +443,21 @@ class Supervisor {
   std::unordered_map<std::uint64_t, SharedBlock*> shared_;  // by name, if counted among them
   ipc::BellOwner bell_;
   BlobTable blobs_;
+  std::optional<Unfitness> all_unfit_;  // the initializer is: why nothing runs in the first choice
+  bool uses_fallback_ = false;          // something runs there
   Scheduler scheduler_;
   TaskStore store_;
   TaskQueue backlog_;
   Agenda agenda_;
-  std::uint32_t target_;                            // so many workers the pool is to have
-  std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none. Never fewer than target_
+  Lane target_;                                     // so many lanes the pool is to have
+  std::vector<std::unique_ptr<WorkerLink>> links_;  // by rank; null: none. Never fewer than ranks()
   std::vector<Seat> seats_;                         // by rank, as many
   std::uint32_t present_ = 0;                       // links that are not null
-  std::uint32_t vacant_ = 0;                        // of the first target_, those that are
-  std::uint32_t wanted_ = 0;                        // of these, those that are to be filled
-  std::deque<Leaver> leavers_;                      // who was told first comes first
-  std::vector<WorkerLink*> busy_;                   // with something to be answered
+  std::uint32_t vacant_ = 0;       // of the first ranks(), and only if uses_fallback_
+                                   // those of the fallback: those that are null
+  std::uint32_t wanted_ = 0;       // of these, those that are to be filled
+  std::deque<Leaver> leavers_;     // who was told first comes first
+  std::vector<WorkerLink*> busy_;  // with something to be answered
   std::uint64_t last_id_ = 0;
   std::uint64_t pending_ = 0;  // calls and maps that are not complete
   std::uint64_t watched_ = 0;  // tasks that are watched and not complete

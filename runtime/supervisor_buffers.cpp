@@ -47,7 +47,7 @@ Holdings Supervisor::holdings() {
     link->buffers.each([&](std::uint64_t offset) {
       if ((offset & ipc::kShared) == 0) bytes += arguments_.size_of(offset);
     });
-    if (bytes != 0) held.workers.push_back({link->rank, link->pid, bytes});
+    if (bytes != 0) held.workers.push_back({link->lane, link->pid, bytes});
   }
   return held;
 }

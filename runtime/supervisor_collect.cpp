@@ -71,13 +71,19 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
   left(link, *task);
   const std::uint64_t run_ns = std::min(slot.run_ns, kLongestRunNs);
   link.ended_ns = slot.ended_ns;
-  scheduler_.completed(link.rank, run_ns);
+  if (slot.status == ipc::Status::refused) {
+    scheduler_.came_up(link.rank);
+    scheduler_.withdrawn(link.rank);
+  } else {
+    scheduler_.completed(link.rank, run_ns);
+  }
   Seat& seat = seats_[link.rank];
   seat.busy_ns += run_ns;
   if (link.sentence.task == task) link.sentence = {};
   if (task->terms != nullptr && task->terms->verdict != Ending::none) {
     return accept_sentenced(link, slot, *task);
   }
+  if (slot.status == ipc::Status::refused) return accept_refused(link, slot, *task);
   if (task->kind == ipc::TaskKind::chunk) {
     auto& segment = static_cast<Segment&>(*task);
     seat.tasks_done += std::min(slot.count, segment.count);
@@ -88,9 +94,12 @@ bool Supervisor::accept(WorkerLink& link, const ipc::ResultSlot& slot) {
     job.item_ns = job.item_ns == 0 ? each : (3 * each + job.item_ns) / 4;
   } else {
     ++seat.tasks_done;
-    if (slot.status == ipc::Status::raised && (slot.flags & ipc::kRetryable) != 0 &&
-        judge_of(*task) != 0) {
-      return rest_raised(link, slot, *task) || end_by_nonsense(link, *task);
+    if (slot.status == ipc::Status::raised) {
+      const bool unfit = is_unfit(link, slot);
+      if (unfit && !learn_unfitness(link, slot, *task)) return end_by_nonsense(link, *task);
+      const bool again = unfit ? may_run_again(*task)
+                               : (slot.flags & ipc::kRetryable) != 0 && judge_of(*task) != 0;
+      if (again) return rest_raised(link, slot, *task) || end_by_nonsense(link, *task);
     }
   }
   std::optional<Ending> ending;
@@ -155,18 +164,80 @@ bool Supervisor::accept_sentenced(WorkerLink& link, const ipc::ResultSlot& slot,
 
 bool Supervisor::is_part(const WorkerLink& link, const ipc::ResultSlot& slot,
                          const Segment& segment) {
-  return slot.status == ipc::Status::chunk && slot.where == ipc::Where::block &&
-         slot.count < segment.count && link.ordered_stop == segment.id;
+  if (slot.status != ipc::Status::chunk || slot.where != ipc::Where::block) return false;
+  return is_unfit(link, slot) ? slot.count <= segment.count
+                              : slot.count < segment.count && link.ordered_stop == segment.id;
 }
 
-// A chunk that was told to stop, because an item seemed late that then was not: the rest waits
-// again.
+// A chunk that was told to stop, because an item seemed late that then was not, or that turned out
+// to be none for this kind of worker: the rest waits again.
 bool Supervisor::accept_part(WorkerLink& link, const ipc::ResultSlot& slot, Segment& segment) {
   HeapBytes items{nullptr, 0};
   if (!take_chain(link, slot.block, slot.count, items)) return end_by_nonsense(link, segment);
   free_items(segment);
-  part_at(segment, slot.count, items, nullptr, nullptr);
+  const bool unfit = is_unfit(link, slot);
+  if (unfit) set_unfit(segment.function, unfitness_in(items, slot.count));
+  if (slot.count == 0) std::free(std::exchange(items, {nullptr, 0}).data);
+  part_at(segment, slot.count, items, nullptr, nullptr, unfit);
   return true;
+}
+
+bool Supervisor::is_unfit(const WorkerLink& link, const ipc::ResultSlot& slot) {
+  return link.may_refuse && (slot.flags & ipc::kUnfit) != 0;
+}
+
+// This kind of worker cannot run it, and has not begun it: it waits again, for those that can.
+bool Supervisor::accept_refused(WorkerLink& link, const ipc::ResultSlot& slot, Task& task) {
+  if (!link.may_refuse || !learn_unfitness(link, slot, task)) return end_by_nonsense(link, task);
+  if (task.kind == ipc::TaskKind::chunk) {
+    free_items(static_cast<Segment&>(task));
+    leave_unbegun(static_cast<Segment&>(task));
+  } else {
+    task.id = ++last_id_;
+    task.stage.store(Stage::waiting, std::memory_order_relaxed);
+    backlog_.push_front(task);
+  }
+  if (ending_) cancel_all_that_waits();
+  return true;
+}
+
+// False: the worker wrote nonsense.
+bool Supervisor::learn_unfitness(WorkerLink& link, const ipc::ResultSlot& slot, const Task& task) {
+  const auto payload = payload_of(link, slot);
+  if (!payload) return false;
+  if (slot.status != ipc::Status::refused) {
+    set_unfit(task.function, {slot.format, {payload->begin(), payload->end()}});
+    return true;  // the payload is the outcome's still
+  }
+  if (slot.where != ipc::Where::inline_bytes) return false;
+  set_unfit(task.function, {ipc::Format::none, {payload->begin(), payload->end()}});
+  return true;
+}
+
+// What the last of some items has raised.
+Unfitness Supervisor::unfitness_in(const HeapBytes& items, std::uint32_t count) {
+  std::span<const std::byte> rest(items.data, items.size);
+  Unfitness found{ipc::Format::none, {}};
+  for (; count > 0; --count) {
+    const ipc::Item item = *ipc::read_item(rest);  // take_chain looked
+    if (count == 1 && item.status == ipc::Status::raised) {
+      const auto bytes = rest.subspan(item.head, item.size);
+      found = {item.format, {bytes.begin(), bytes.end()}};
+    }
+    rest = rest.subspan(item.end());
+  }
+  return found;
+}
+
+void Supervisor::set_unfit(std::uint32_t function, Unfitness why) {
+  blobs_.set_unfit(function, std::move(why));
+  use_fallback();
+}
+
+// From now on there are seats of the fallback to be filled.
+void Supervisor::use_fallback() {
+  if (std::exchange(uses_fallback_, true)) return;
+  count_vacant();
 }
 
 // The task is not outstanding there any more.
@@ -188,7 +259,8 @@ std::optional<Ending> Supervisor::take_outcome(WorkerLink& link, const ipc::Resu
     case ipc::Status::raised:
       if (!take_payload(link, slot, task)) return {};
       return Ending::raised;
-    case ipc::Status::chunk: break;
+    case ipc::Status::chunk:
+    case ipc::Status::refused: break;
   }
   if (slot.status != ipc::Status::chunk || task.kind != ipc::TaskKind::chunk) return {};
   if (slot.count != static_cast<Segment&>(task).count || slot.where != ipc::Where::block) return {};
@@ -206,6 +278,13 @@ bool Supervisor::accept_initializer(WorkerLink& link, const ipc::ResultSlot& slo
   --initializing_;
   scheduler_.came_up(link.rank);
   if (slot.status == ipc::Status::returned) return true;
+  if (slot.status == ipc::Status::refused) {
+    const auto payload = payload_of(link, slot);
+    if (!link.may_refuse || !payload || slot.where != ipc::Where::inline_bytes) return false;
+    if (!all_unfit_) all_unfit_ = {ipc::Format::none, {payload->begin(), payload->end()}};
+    use_fallback();
+    return true;
+  }
   if (slot.status != ipc::Status::raised) return false;
   Task failure;
   if (!take_payload(link, slot, failure)) return false;

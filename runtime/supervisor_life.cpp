@@ -48,6 +48,7 @@ ipc::Board& prepared(ipc::Mapping& memory) {
 
 Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> launcher)
     : options_(options),
+      lanes_{options.has_fallback},
       launcher_(std::move(launcher)),
       board_fd_(ipc::create_memfd("owngil-board", sizeof(ipc::Board))),
       board_memory_(board_fd_.get(), sizeof(ipc::Board), ipc::Access::read_write,
@@ -57,10 +58,10 @@ Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> laun
       arguments_("owngil-arguments", options.arena_size, ipc::OnFork::exclude),
       bell_(prepared(board_memory_)),
       blobs_(arguments_),
-      scheduler_(options.cpus, options.tuning),
+      scheduler_(options.cpus, options.tuning, lanes_),
       target_(options.workers),
-      links_(options.workers),
-      seats_(options.workers),
+      links_(ranks()),
+      seats_(ranks()),
       vacant_(options.workers),
       intensity_(options.restarts.window_ns) {
   ipc::seal_against_new_writers(board_fd_.get());
@@ -91,7 +92,9 @@ void Supervisor::start(const Call* initializer) {
     blobs_.use(initializer_.function);
     blobs_.use(initializer_.context);
   }
-  for (Rank rank = 0; rank < target_; ++rank) launch(rank);
+  for (Rank rank = 0; rank < ranks(); ++rank) {
+    if (lanes_.choice_of(rank) == Choice::first) launch(rank);
+  }
   settle();
 }
 
@@ -395,12 +398,14 @@ Snapshot Supervisor::snapshot() {
   for (Rank rank = 0; rank < links_.size(); ++rank) {
     const WorkerLink* link = links_[rank].get();
     snapshot.running += link != nullptr && link->outstanding > 0 ? 1 : 0;
-    if (rank >= target_) {
+    if (rank >= ranks()) {
       snapshot.leaving += link != nullptr ? 1 : 0;
       continue;
     }
+    if (seats_[rank].launches == 0 && lanes_.choice_of(rank) == Choice::fallback) continue;
     WorkerSnapshot worker{};
-    worker.rank = rank;
+    worker.lane = lanes_.lane_of(rank);
+    worker.choice = lanes_.choice_of(rank);
     worker.state = LinkState::absent;
     worker.tasks_done = seats_[rank].tasks_done;
     worker.busy_ns = seats_[rank].busy_ns;

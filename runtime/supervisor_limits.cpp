@@ -222,7 +222,7 @@ Failure Supervisor::failure_of(const WorkerLink& link) {
   Failure failure;
   failure.worker_key = link.key;
   failure.pid = link.pid;
-  failure.rank = link.rank;
+  failure.rank = link.lane;
   failure.protocol = link.broke_protocol;
   return failure;
 }

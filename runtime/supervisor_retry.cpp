@@ -164,7 +164,7 @@ void Supervisor::part_segment(WorkerLink& link, Segment& segment, const ipc::Cur
 // The first `done` items have the results `items`; the one behind them has failed if there is a
 // `failure`; the rest has not begun.
 void Supervisor::part_at(Segment& segment, std::uint32_t done, HeapBytes items,
-                         const Failure* failure, WorkerLink* until_gone) {
+                         const Failure* failure, WorkerLink* until_gone, bool unfit) {
   MapJob& job = *segment.job;
   ++job.live;  // until the last part has found its place
   Segment* behind = &segment;
@@ -180,7 +180,7 @@ void Supervisor::part_at(Segment& segment, std::uint32_t done, HeapBytes items,
     end_begun(guilty, *failure, until_gone);
   }
   if (behind != nullptr) leave_unbegun(*behind);
-  if (done > 0) complete_done(segment);
+  if (done > 0) complete_done(segment, unfit);
   --job.live;
   if (job.is_finished()) finish_job(job);
 }
@@ -201,9 +201,10 @@ void Supervisor::leave_unbegun(Segment& segment) {
   }
 }
 
-// A chunk with its results: items that raised what is worth another run leave it, and rest.
-void Supervisor::complete_done(Segment& segment) {
-  if (judge_of(segment) == 0) {
+// A chunk with its results: items that raised what is worth another run leave it, and rest. `unfit`:
+// so does one that its worker could not run, whatever it has raised.
+void Supervisor::complete_done(Segment& segment, bool unfit) {
+  if (judge_of(segment) == 0 && !(unfit && may_run_again(segment))) {
     complete(segment, Ending::returned);
     return;
   }

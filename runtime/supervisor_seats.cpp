@@ -34,7 +34,7 @@ std::string in_seconds(std::uint64_t ns) {
 // Throws std::system_error; then the seat is as empty as before.
 void Supervisor::launch(Rank rank) {
   Seat& seat = seats_[rank];
-  auto link = std::make_unique<WorkerLink>(rank, launcher_->next_key(), seat.launches,
+  auto link = std::make_unique<WorkerLink>(rank, lanes_, launcher_->next_key(), seat.launches,
                                            options_.arena_size, options_.max_memory_per_worker);
   launcher_->launch(link->key, rank,
                     {link->channel_fd(), link->results_fd(), arguments_.fd(), board_fd_.get(),
@@ -57,19 +57,24 @@ void Supervisor::launch(Rank rank) {
 // Starts workers in empty seats: where one is missed, and where there is work for one.
 void Supervisor::fill_seats() {
   if (is_broken() || ending_ || (closing_ && pending_ == 0)) return;
-  for (Rank rank = 0; rank < target_; ++rank) {
+  std::array<std::optional<bool>, 2> worth;  // by choice, until one more has started
+  for (Rank rank = 0; rank < ranks(); ++rank) {
     if (links_[rank]) continue;
     const bool is_missed = seats_[rank].wanted && !closing_;
-    if (!is_missed && !is_worth_starting()) {
-      if (wanted_ == 0 || closing_) return;
-      continue;
+    if (!is_missed) {
+      if (scheduler_.is_barred(rank)) continue;  // it would have to wait for its partner
+      const Choice choice = lanes_.choice_of(rank);
+      std::optional<bool>& known = worth[static_cast<std::size_t>(choice)];
+      if (!known) known = is_worth_starting(choice);
+      if (!*known) continue;
     }
     if (!may_start(rank)) continue;
+    worth = {};
     try {
       launch(rank);
     } catch (const std::exception& error) {
       Failure failure;
-      failure.rank = rank;
+      failure.rank = lanes_.lane_of(rank);
       lose(rank, {failure, false, error.what()}, false);
       if (is_broken()) return;
     }
@@ -78,15 +83,30 @@ void Supervisor::fill_seats() {
   }
 }
 
-bool Supervisor::is_worth_starting() {
-  if (scheduler_.any_idle()) return false;
+// How many tasks workers of that choice could begin, if there were more of them: tasks are sent in
+// their order, so what is behind one of the other choice has to wait for it.
+std::uint64_t Supervisor::waiting_for(Choice choice) const {
+  const Task* const first = backlog_.front();
+  if (first == nullptr || choice_for(*first) != choice) return 0;
   std::uint64_t waiting = backlog_.size();
-  if (waiting > 0 && backlog_.front()->place == Task::Place::anchor) {
-    const auto& job = *static_cast<const MapJob*>(backlog_.front()->watcher);
+  if (lanes_.paired) {
+    waiting = 0;
+    for (const Task* task = first; task != nullptr && waiting < target_; task = task->next) {
+      if (choice_for(*task) != choice) break;
+      ++waiting;
+    }
+  }
+  if (first->place == Task::Place::anchor) {
+    const auto& job = *static_cast<const MapJob*>(first->watcher);
     waiting += job.added - job.cut - 1;
   }
+  return waiting;
+}
+
+bool Supervisor::is_worth_starting(Choice choice) {
+  if (scheduler_.any_idle(choice)) return false;
   return scheduler_.is_worth_starting(
-      waiting, [this](Rank rank) { return running_ns(rank, ipc::now_ns()); });
+      choice, waiting_for(choice), [this](Rank rank) { return running_ns(rank, ipc::now_ns()); });
 }
 
 // An empty seat waits while starts fail, and while too many who have left it are still there: there
@@ -97,7 +117,7 @@ bool Supervisor::may_start(Rank rank) {
     wake_at(seats_[rank].due_ns);
     return false;
   }
-  if (leavers_.empty() || present_ + leavers_.size() < std::size_t{2} * target_) return true;
+  if (leavers_.empty() || present_ + leavers_.size() < std::size_t{2} * ranks()) return true;
   const Leaver& first = leavers_.front();
   if (first.told_ns + kLeaveNs <= now) {
     launcher_->kill(first.key);
@@ -114,7 +134,7 @@ void Supervisor::vacate(Rank rank, bool refill) {
   drop_held(links_[rank]->buffers);
   links_[rank].reset();
   --present_;
-  if (rank >= target_) return;
+  if (rank >= ranks()) return;
   ++vacant_;
   seats_[rank].wanted = refill;
   wanted_ += refill ? 1 : 0;
@@ -134,7 +154,7 @@ void Supervisor::readmit(WorkerLink& link) {
   const bool has_had_enough =
       options_.max_tasks_per_worker != 0 && link.assigned >= options_.max_tasks_per_worker;
   if (link.dismissal == Dismissal::resized) {
-    if (link.rank >= target_) return;
+    if (link.lane >= target_) return;
   } else if (link.dismissal != Dismissal::tasks || has_had_enough) {
     return;
   }
@@ -194,22 +214,21 @@ void Supervisor::dismiss_idle(std::uint64_t now) {
 // --- how many there are to be
 
 Admission Supervisor::resize(std::uint32_t workers) {
-  Rank rank = 0;
+  Lane before = 0;
   std::uint64_t mine = 0;
   {
     const Lock lock(mutex_);
     if (closing_) return is_broken() ? Admission::broken : Admission::closed;
-    rank = target_;
+    before = target_;
     mine = ++resizes_;
     set_target(workers);
     settle();
   }
-  const std::uint32_t before = rank;
   // One at a time, so that others get at the mutex meanwhile.
-  for (; rank < workers; ++rank) {
+  for (Rank rank = lanes_.ranks(before); rank < lanes_.ranks(workers); ++rank) {
     const Lock lock(mutex_);
     if (closing_ || resizes_ != mine) break;
-    if (links_[rank]) continue;
+    if (links_[rank] || lanes_.choice_of(rank) == Choice::fallback) continue;
     if (!may_start(rank)) {
       seats_[rank].wanted = true;
       count_vacant();
@@ -229,14 +248,14 @@ Admission Supervisor::resize(std::uint32_t workers) {
 
 void Supervisor::set_target(std::uint32_t workers) {
   target_ = workers;
-  if (workers > links_.size()) {
-    links_.resize(workers);
-    seats_.resize(workers);
+  if (ranks() > links_.size()) {
+    links_.resize(ranks());
+    seats_.resize(ranks());
   }
   for (Rank rank = 0; rank < links_.size(); ++rank) {
     WorkerLink* link = links_[rank].get();
     if (link == nullptr || !may_be_let_go(*link)) continue;
-    if (rank < target_) {
+    if (rank < ranks()) {
       if (link->dismissal == Dismissal::resized) readmit(*link);
     } else if (link->dismissal != Dismissal::resized) {
       dismiss(*link, Dismissal::resized);
@@ -248,8 +267,9 @@ void Supervisor::set_target(std::uint32_t workers) {
 
 void Supervisor::count_vacant() {
   vacant_ = wanted_ = 0;
-  for (Rank rank = 0; rank < target_; ++rank) {
+  for (Rank rank = 0; rank < ranks(); ++rank) {
     if (links_[rank]) continue;
+    if (lanes_.choice_of(rank) == Choice::fallback && !uses_fallback_) continue;
     ++vacant_;
     wanted_ += seats_[rank].wanted ? 1 : 0;
   }

@@ -105,6 +105,20 @@ void Supervisor::drop_blob(std::uint32_t number) {
   }
 }
 
+std::optional<Unfitness> Supervisor::unfitness(std::uint32_t function) {
+  const Lock lock(mutex_);
+  settle();
+  if (all_unfit_) return all_unfit_;
+  const Unfitness* const known = blobs_.unfitness(function);
+  return known != nullptr ? std::optional(*known) : std::nullopt;
+}
+
+void Supervisor::share_unfitness(std::uint32_t function, std::uint32_t with) {
+  const Lock lock(mutex_);
+  const Unfitness* const known = blobs_.unfitness(with);
+  if (known != nullptr) blobs_.set_unfit(function, *known);
+}
+
 MapJob* Supervisor::open_map(std::uint32_t function, std::uint32_t context,
                              std::uint32_t chunk_size, const Policy* policy) {
   auto job = std::make_unique<MapJob>();
@@ -158,6 +172,15 @@ bool Supervisor::is_held_up(const Task& task) const {
          is_unread_enough(*static_cast<const MapJob*>(task.watcher));
 }
 
+// Which workers can run it, as far as is known.
+Choice Supervisor::choice_for(const Task& task) const {
+  if (!lanes_.paired) return Choice::first;
+  const std::uint32_t function = task.place == Task::Place::anchor
+                                     ? static_cast<const MapJob*>(task.watcher)->function
+                                     : task.function;
+  return all_unfit_ || blobs_.unfitness(function) != nullptr ? Choice::fallback : Choice::first;
+}
+
 // The first in the backlog that nothing but workers is wanted for.
 Task* Supervisor::next_to_send() const {
   Task* task = backlog_.front();
@@ -167,8 +190,9 @@ Task* Supervisor::next_to_send() const {
 
 void Supervisor::dispatch() {
   while (Task* task = next_to_send()) {
-    const auto rank = scheduler_.assign([this](Rank r) { return links_[r]->end().is_asleep(); },
-                                        [this](Rank r) { return running_ns(r, ipc::now_ns()); });
+    const auto rank = scheduler_.assign(
+        choice_for(*task), [this](Rank r) { return links_[r]->end().is_asleep(); },
+        [this](Rank r) { return running_ns(r, ipc::now_ns()); });
     if (!rank) break;
     if (task->place == Task::Place::anchor) {
       auto& job = *static_cast<MapJob*>(task->watcher);
@@ -191,14 +215,15 @@ void Supervisor::dispatch() {
 
 // An idle worker that can be sent a task: others may have a ring full of tasks that were taken back,
 // until they get there.
-std::optional<Rank> Supervisor::assign_to_idle() {
-  return scheduler_.assign_to_idle([this](Rank r) { return links_[r]->has_room(kRoomForATask); });
+std::optional<Rank> Supervisor::assign_to_idle(Choice choice) {
+  return scheduler_.assign_to_idle(choice,
+                                   [this](Rank r) { return links_[r]->has_room(kRoomForATask); });
 }
 
 // The ring of `full` has no room.
 bool Supervisor::send_to_idle(Task& task, Rank full) {
   scheduler_.withdrawn(full);
-  const auto rank = assign_to_idle();
+  const auto rank = assign_to_idle(choice_for(task));
   if (!rank) return false;
   if (send(task, *rank)) return true;
   scheduler_.withdrawn(*rank);
@@ -292,24 +317,43 @@ void Supervisor::send_initializer(WorkerLink& link) {
 
 // With a worker idle and nothing waiting: a task must not wait in a ring behind a long one.
 void Supervisor::move_queued() {
-  if (!scheduler_.any_idle() || !scheduler_.any_queued() || next_to_send() != nullptr) return;
+  const bool any_idle = scheduler_.any_idle(Choice::first) || scheduler_.any_idle(Choice::fallback);
+  if (!any_idle || !scheduler_.any_queued() || next_to_send() != nullptr) return;
   // Short tasks are worth a look at the clock only now and then.
   if (!look_closely_ && !scheduler_.is_worth_moving()) return;
   look_closely_ = false;
   const std::uint64_t now = ipc::now_ns();
+  // A move may free a lane for the other kind.
+  bool is_settled = false;
+  while (!is_settled) {
+    const bool moved = move_queued(Choice::first, now);
+    is_settled = !lanes_.paired || (!move_queued(Choice::fallback, now) && !moved);
+  }
+  apply_grants();
+}
+
+// Whether any was moved.
+bool Supervisor::move_queued(Choice choice, std::uint64_t now) {
+  bool moved = false;
   while (const auto victim =
-             scheduler_.victim([this, now](Rank rank) { return running_ns(rank, now); })) {
+             scheduler_.victim(choice, [this, now](Rank rank) { return running_ns(rank, now); })) {
     WorkerLink& link = *links_[*victim];
     Task* task = link.take_back_any(WorkerLink::Spare::nothing);
     if (task == nullptr) break;
     took_back(link, *task);
-    const auto rank = assign_to_idle();
+    if (choice_for(*task) != choice) {  // as it has turned out since it was sent
+      backlog_.push_front(*task);
+      dispatch();
+      continue;
+    }
+    const auto rank = assign_to_idle(choice);
     if (!rank || (!send(*task, *rank) && !send_to_idle(*task, *rank))) {
       backlog_.push_front(*task);
       break;
     }
+    moved = true;
   }
-  apply_grants();
+  return moved;
 }
 
 // For how long the task has run that this worker is at; a hint, for the worker says it.

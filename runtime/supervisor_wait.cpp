@@ -303,7 +303,9 @@ void Supervisor::wake_workers() {
 
 // Whether time alone may show that a task is stuck behind a long one.
 bool Supervisor::is_recheck_due() const {
-  return (scheduler_.any_idle() || vacant_ > 0) && scheduler_.any_queued();
+  return (scheduler_.any_idle(Choice::first) || scheduler_.any_idle(Choice::fallback) ||
+          vacant_ > 0) &&
+         scheduler_.any_queued();
 }
 
 void Supervisor::on_control_bell() {

@@ -14,12 +14,13 @@ namespace owngil::runtime {
 
 namespace {
 
-ipc::Channel& prepared(ipc::Mapping& memory, Rank rank, std::uint64_t generation,
+ipc::Channel& prepared(ipc::Mapping& memory, Lane lane, bool may_refuse, std::uint64_t generation,
                        std::uint64_t memory_limit) {
   auto& channel = memory.as<ipc::Channel>();
   channel.header.magic = ipc::kMagic;
   channel.header.build = ipc::build_id();
-  channel.header.rank = rank;
+  channel.header.rank = lane;
+  channel.header.may_refuse = may_refuse ? 1 : 0;
   channel.header.generation = generation;
   channel.header.memory_limit = memory_limit;
   return channel;
@@ -27,9 +28,13 @@ ipc::Channel& prepared(ipc::Mapping& memory, Rank rank, std::uint64_t generation
 
 }  // namespace
 
-WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_generation,
-                       std::size_t results_size, std::uint64_t memory_limit)
+WorkerLink::WorkerLink(Rank its_rank, Lanes lanes, std::uint64_t its_key,
+                       std::uint64_t its_generation, std::size_t results_size,
+                       std::uint64_t memory_limit)
     : rank(its_rank),
+      lane(lanes.lane_of(its_rank)),
+      choice(lanes.choice_of(its_rank)),
+      may_refuse(lanes.paired && choice == Choice::first),
       key(its_key),
       generation(its_generation),
       launched_ns(ipc::now_ns()),
@@ -38,7 +43,7 @@ WorkerLink::WorkerLink(Rank its_rank, std::uint64_t its_key, std::uint64_t its_g
                       ipc::OnFork::exclude),
       results_fd_(ipc::create_memfd("owngil-results", results_size)),
       results_(results_fd_.get(), results_size, ipc::OnFork::exclude),
-      end_(prepared(channel_memory_, its_rank, its_generation, memory_limit)) {
+      end_(prepared(channel_memory_, lane, may_refuse, its_generation, memory_limit)) {
   // Not the text of a dump: there is no memory for it until there is a text.
   if (!ipc::commit(channel_fd_.get(), 0, sizeof(ipc::Channel))) {
     throw std::system_error(ENOMEM, std::generic_category(), "fallocate(channel)");

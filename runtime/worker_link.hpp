@@ -57,8 +57,8 @@ struct Sentence {
 class WorkerLink {
  public:
   // Makes the shared memory. Throws std::system_error.
-  WorkerLink(Rank rank, std::uint64_t key, std::uint64_t generation, std::size_t results_size,
-             std::uint64_t memory_limit);
+  WorkerLink(Rank rank, Lanes lanes, std::uint64_t key, std::uint64_t generation,
+             std::size_t results_size, std::uint64_t memory_limit);
   ~WorkerLink();
   WorkerLink(const WorkerLink&) = delete;
   WorkerLink& operator=(const WorkerLink&) = delete;
@@ -120,6 +120,9 @@ class WorkerLink {
 
   // immutable after construction
   const Rank rank;
+  const Lane lane;  // which the user sees as its rank
+  const Choice choice;
+  const bool may_refuse;  // there are others to fall back to
   const std::uint64_t key;
   const std::uint64_t generation;
   const std::uint64_t launched_ns;

@@ -49,9 +49,10 @@ void Executor::run_call(const Task& task, const ReceivedBlobs& blobs, Reply& rep
   PyObject* const function = make_ready(task, blobs);
   if (function == nullptr) {
     give_back_unread(task.format, task.payload);
-    return send(encode_failure(), reply);
+    return is_refused() ? refuse(reply) : send(encode_failure(), reply);
   }
   Ref value = call(task.id, function, task.format, task.payload);
+  if (is_refused()) return refuse(reply);
   look_for_signals(value);
   send(encode_outcome(std::move(value), task, blobs, reply), reply);
 }
@@ -60,6 +61,12 @@ void Executor::run_initializer(const Task& task, const ReceivedBlobs& blobs, Rep
   PyObject* const function = make_ready(task, blobs);
   const Ref value =
       function == nullptr ? Ref() : call(task.id, function, task.format, task.payload);
+  if (state_.refusal) {
+    // What it was to prepare is not there, so nothing can run here.
+    all_refused_ = state_.refusal;
+    PyErr_Clear();
+    return refuse(reply);
+  }
   if (value) {
     static_cast<void>(reply.set(ipc::Status::returned, ipc::Format::none, {}));
     return;
@@ -74,6 +81,7 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
   PyObject* const function = make_ready(task, blobs);
   std::span<const std::byte> rest = task.payload;
   std::uint32_t i = 0;
+  bool unfit = false;
   const auto give_back_rest = [&] {
     for (; i != task.count; ++i) {
       const std::optional<ipc::Item> item = ipc::read_item(rest);
@@ -84,6 +92,7 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
   };
   if (function == nullptr || !reply.items().open(task.count)) {
     give_back_rest();
+    if (is_refused()) return refuse(reply);
     return send(function == nullptr ? encode_failure() : no_room(task.count, reply), reply);
   }
   for (; i != task.count; ++i) {
@@ -94,16 +103,27 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
     const std::optional<ipc::Item> item = ipc::read_item(rest);
     OWNGIL_CHECK(item.has_value());
     Ref value = call(task.id, function, item->format, rest.subspan(item->head, item->size));
-    if (i % kItemsBetweenSignals == 0) look_for_signals(value);
-    if (!try_send_int(value.get(), task, reply)) {
-      const Message message = encode_outcome(std::move(value), task, blobs, reply);
-      if (task.timed) channel_.end_item();
-      send_item(message, reply);
-    }
     rest = rest.subspan(item->end());
+    if (is_refused()) {
+      if (task.timed) channel_.end_item();
+      unfit = true;
+    } else {
+      if (i % kItemsBetweenSignals == 0) look_for_signals(value);
+      unfit = step_ == Step::unfit;
+      if (!try_send_int(value.get(), task, reply)) {
+        const Message message = encode_outcome(std::move(value), task, blobs, reply);
+        if (task.timed) channel_.end_item();
+        send_item(message, reply);
+      }
+    }
+    if (unfit) {
+      ++i;
+      break;
+    }
   }
   give_back_rest();
   reply.close_items();
+  if (unfit) reply.add_flag(ipc::kUnfit);
 }
 
 void Executor::send(const Message& message, Reply& reply) {
@@ -136,24 +156,66 @@ bool Executor::try_send_int(PyObject* value, const Task& task, Reply& reply) {
 
 PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {
   if (PyErr_CheckSignals() < 0) return nullptr;
-  PyObject* const function = functions_.make_ready(task, blobs);
+  step_ = Step::ready;
+  if (state_.may_refuse) {
+    const auto known = refused_.find(task.function);
+    state_.refusal = known != refused_.end() ? known->second : all_refused_;
+    if (state_.refusal) return nullptr;
+  }
+  PyObject* function = functions_.make_ready(task, blobs);
+  if (state_.refusal) {
+    // It may have been loaded all the same, with less than it needs.
+    refused_.emplace(task.function, state_.refusal);
+    functions_.forget(task.function);
+    function = nullptr;
+  }
   state_.running = {task.id, function};
   return function;
 }
 
+bool Executor::is_refused() noexcept {
+  if (!state_.refusal || step_ != Step::ready) return false;
+  PyErr_Clear();
+  return true;
+}
+
+void Executor::refuse(Reply& reply) {
+  call_.clear();
+  // It fits a slot, so there is room.
+  static_cast<void>(reply.set(ipc::Status::refused, ipc::Format::none, state_.refusal.bytes()));
+}
+
+void Executor::look_for_refusal(Ref& value) {
+  const Ref raised = Ref::steal(PyErr_GetRaisedException());
+  if (raised) module_.look_for_refusal(raised.get());
+  if (!state_.refusal) return PyErr_SetRaisedException(Py_XNewRef(raised.get()));
+  step_ = Step::unfit;
+  value.reset();
+  Ref failure = module_.needs_process(state_.refusal.what(), raised ? raised.get() : Py_None);
+  if (failure) PyErr_SetRaisedException(failure.release());
+}
+
 Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,
                    std::span<const std::byte> payload) {
+  step_ = Step::ready;
   if (!decode(format, payload)) return {};
+  step_ = Step::decoded;
   interruption_.arm(task);
   Ref value = Ref::steal(call_.call(function));
   interruption_.disarm();
   if (is_forked_child()) module_.end_forked_child(!value);
   call_.clear();
+  if (state_.may_refuse && (!value || state_.refusal)) look_for_refusal(value);
   return value;
 }
 
 Executor::Message Executor::encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs,
                                            Reply& reply) {
+  if (step_ == Step::unfit) {
+    Message message = encode_failure();
+    message.flags = ipc::kUnfit | ipc::kRetryable;
+    return message;
+  }
   if (value || task.retry_on == 0 || !is_worth_retrying(task, blobs)) {
     return encode(std::move(value), reply);
   }

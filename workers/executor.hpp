@@ -27,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 namespace owngil::workers {
@@ -49,7 +50,10 @@ class Executor final : public TaskRunner {
 
   void run(const Task& task, const ReceivedBlobs& blobs, Reply& reply) override;
   [[nodiscard]] bool has_printed(std::uint64_t run_ns) override;
-  void forget(std::uint32_t number) override { functions_.forget(number); }
+  void forget(std::uint32_t number) override {
+    functions_.forget(number);
+    refused_.erase(number);
+  }
   void before_sleep() override { thread_ = PyEval_SaveThread(); }
   // False: a signal's handler has raised SystemExit, which is set.
   [[nodiscard]] bool after_sleep() override;
@@ -76,7 +80,12 @@ class Executor final : public TaskRunner {
   [[nodiscard]] bool try_send_int(PyObject* value, const Task& task, Reply& reply);
 
   [[nodiscard]] PyObject* make_ready(const Task& task, const ReceivedBlobs& blobs);
-  // decode and execute; none: an exception is set. Drops the arguments.
+  // Whether this task is refused, and not begun; clears the exception that is set.
+  [[nodiscard]] bool is_refused() noexcept;
+  void refuse(Reply& reply);
+  // The task has run, and was refused something on the way: its failure takes the value's place.
+  void look_for_refusal(Ref& value);
+  // decode and execute; none: an exception is set. Drops the arguments. Sets step_.
   [[nodiscard]] Ref call(std::uint64_t task, PyObject* function, ipc::Format format,
                          std::span<const std::byte> payload);
   // encode, but first ask whether what was raised, if anything was, is worth another run.
@@ -102,6 +111,9 @@ class Executor final : public TaskRunner {
   ShortStrings strings_;
   DecodedCall call_;
   ByteBuffer buffer_;
+  std::unordered_map<std::uint32_t, Refusal> refused_;            // functions
+  Refusal all_refused_;                                           // by the initializer's
+  enum class Step { ready, decoded, unfit } step_ = Step::ready;  // how far the present call came
   NumpyMemory* numpy_ = nullptr;     // once a result has had a large buffer
   bool printed_ = false;             // what it ran last
   PyThreadState* thread_ = nullptr;  // while it sleeps

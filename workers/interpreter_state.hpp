@@ -8,6 +8,7 @@
 
 #include "workers/forwarded_output.hpp"
 #include "workers/python.hpp"
+#include "workers/refusal.hpp"
 
 #include <cstdint>
 
@@ -26,6 +27,8 @@ struct InterpreterState {
   Interruption* interruption;  // nullptr: this interpreter is no worker
   ForwardedOutput output;
   RunningTask running;
+  bool may_refuse;               // what cannot run here is to run elsewhere
+  Refusal refusal;               // only if it may
   ArgumentMemory* arguments;     // nullptr: this interpreter is no worker
   PyTypeObject* buffer_type;     // workers/buffer_object.hpp
   PyTypeObject* collector_type;  // workers/buffer_collector.hpp

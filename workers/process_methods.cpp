@@ -273,6 +273,15 @@ PyObject* running_task(PyObject* module, PyObject*) noexcept {
   return Py_BuildValue("(KO)", static_cast<unsigned long long>(task.id), task.function);
 }
 
+// note_refusal(what): this interpreter was refused something because it is none of its own process.
+PyObject* note_refusal(PyObject* module, PyObject* what) noexcept {
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(what, &size);
+  if (text == nullptr) return nullptr;
+  interpreter_state(module).refusal.note({text, static_cast<std::size_t>(size)});
+  Py_RETURN_NONE;
+}
+
 PyMethodDef methods[] = {
     {"read_config", read_config, METH_NOARGS, nullptr},
     {"begin_template", begin_template, METH_NOARGS, nullptr},
@@ -294,6 +303,7 @@ PyMethodDef methods[] = {
     {"forward_output", forward_output, METH_NOARGS, nullptr},
     {"has_printed", has_printed, METH_NOARGS, nullptr},
     {"running_task", running_task, METH_NOARGS, nullptr},
+    {"note_refusal", note_refusal, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

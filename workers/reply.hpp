@@ -39,6 +39,11 @@ class Reply {
   // Requires: there is a reply.
   void add_flag(ipc::ResultFlag flag) { slot_.flags |= flag; }
   [[nodiscard]] ipc::Status status() const { return slot_.status; }
+  // The task, or a part of it, is to run again or elsewhere.
+  [[nodiscard]] bool is_unfinished() const {
+    return slot_.status == ipc::Status::refused ||
+           (slot_.flags & (ipc::kUnfit | ipc::kRetryable)) != 0;
+  }
   [[nodiscard]] const ResultMemory& memory() const { return memory_; }
   // For what the reply's bytes refer to.
   [[nodiscard]] ResultMemory& memory() { return memory_; }

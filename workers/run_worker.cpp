@@ -90,7 +90,8 @@ int run(InterpreterState& state, OwnedMemory memory) {
   memory.board.reset();
   memory.arguments.reset();
 
-  std::optional<WorkerModule> module = WorkerModule::import();
+  state.may_refuse = channel.header.may_refuse != 0;
+  std::optional<WorkerModule> module = WorkerModule::import(state.may_refuse);
   if (!module) return -1;
   watch_forks();
   Executor executor(std::move(*module), end, state);

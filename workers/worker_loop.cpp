@@ -112,7 +112,9 @@ WorkerLoop::Next WorkerLoop::execute(const ipc::TaskSlot& slot) {
     channel_.give_up_bells();  // who waits for the result hears of the worker's end
     next = Next::cut_off;
   }
+  const bool is_unfinished = reply.is_unfinished();
   channel_.publish_result();
+  if (is_unfinished) channel_.ring_control();  // though nobody waits for the outcome yet
   return next;
 }
 

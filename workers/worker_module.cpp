@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <initializer_list>
 
 namespace owngil::workers {
 namespace {
@@ -31,27 +32,40 @@ Ref must_be_bytes(Ref object) noexcept {
 
 }  // namespace
 
-std::optional<WorkerModule> WorkerModule::import() noexcept {
+std::optional<WorkerModule> WorkerModule::import(bool may_refuse) noexcept {
   const Ref module = Ref::steal(PyImport_ImportModule("owngil._worker"));
-  if (!module) return std::nullopt;
+  const Ref refusals = Ref::steal(may_refuse ? PyImport_ImportModule("owngil._refusals") : nullptr);
+  if (!module || (may_refuse && !refusals)) return std::nullopt;
   WorkerModule made;
-  const struct {
+  struct Name {
     Ref& into;
     const char* name;
-  } names[] = {
-      {made.load_function_, "load_function"},
-      {made.apply_context_, "apply_context"},
-      {made.undecodable_call_, "undecodable_call"},
-      {made.load_direct_, "load_direct"},
-      {made.dump_result_, "dump_result"},
-      {made.dump_exception_, "dump_exception"},
-      {made.log_initializer_failure_, "log_initializer_failure"},
-      {made.end_forked_child_, "end_forked_child"},
   };
-  for (const auto& [into, name] : names) {
-    into.reset(PyObject_GetAttrString(module.get(), name));
-    if (!into) return std::nullopt;
-  }
+  const auto take = [](PyObject* from, std::initializer_list<Name> names) {
+    for (const auto& [into, name] : names) {
+      into.reset(PyObject_GetAttrString(from, name));
+      if (!into) return false;
+    }
+    return true;
+  };
+  const bool has_all =
+      take(module.get(), {
+                             {made.load_function_, "load_function"},
+                             {made.apply_context_, "apply_context"},
+                             {made.undecodable_call_, "undecodable_call"},
+                             {made.load_direct_, "load_direct"},
+                             {made.dump_result_, "dump_result"},
+                             {made.dump_exception_, "dump_exception"},
+                             {made.log_initializer_failure_, "log_initializer_failure"},
+                             {made.end_forked_child_, "end_forked_child"},
+                         });
+  const bool can_refuse =
+      !refusals || take(refusals.get(), {
+                                            {made.load_function_, "load_function"},
+                                            {made.look_for_refusal_, "look_at"},
+                                            {made.needs_process_, "needs_process"},
+                                        });
+  if (!has_all || !can_refuse) return std::nullopt;
   return made;
 }
 
@@ -117,6 +131,16 @@ Ref WorkerModule::dump_exception(PyObject* exception) const noexcept {
   Ref told = must_be_bytes(Ref::steal(PyObject_CallOneArg(dump_exception_.get(), exception)));
   if (!told) PyErr_Clear();
   return told;
+}
+
+void WorkerModule::look_for_refusal(PyObject* exception) const noexcept {
+  const Ref done = Ref::steal(PyObject_CallOneArg(look_for_refusal_.get(), exception));
+  if (!done) PyErr_Clear();  // then it is the task's own failure
+}
+
+Ref WorkerModule::needs_process(std::string_view what, PyObject* raised) const noexcept {
+  return Ref::steal(PyObject_CallFunction(needs_process_.get(), "s#O", what.data(),
+                                          static_cast<Py_ssize_t>(what.size()), raised));
 }
 
 void WorkerModule::log_initializer_failure(PyObject* exception) const noexcept {

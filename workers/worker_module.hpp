@@ -11,13 +11,15 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string_view>
 
 namespace owngil::workers {
 
 class WorkerModule {
  public:
   // Nothing: an exception is set.
-  [[nodiscard]] static std::optional<WorkerModule> import() noexcept;
+  // `may_refuse`: the loading of functions finds out what cannot run here.
+  [[nodiscard]] static std::optional<WorkerModule> import(bool may_refuse) noexcept;
 
   // Unpickles a call. The module for that is brought in by the first call that needs it.
   [[nodiscard]] Ref load_call(std::span<const std::byte> pickle) noexcept;
@@ -34,6 +36,11 @@ class WorkerModule {
   [[nodiscard]] Ref dump_result(PyObject* value, PyObject* collector) const noexcept;
   // -> bytes; none, without an exception: there is no telling it.
   [[nodiscard]] Ref dump_exception(PyObject* exception) const noexcept;
+
+  // Notes it if what was raised is a refusal. Requires: may_refuse, as the next one.
+  void look_for_refusal(PyObject* exception) const noexcept;
+  // What a task fails with that was refused something when it had begun; `raised` may be none.
+  [[nodiscard]] Ref needs_process(std::string_view what, PyObject* raised) const noexcept;
 
   void log_initializer_failure(PyObject* exception) const noexcept;
 
@@ -56,6 +63,8 @@ class WorkerModule {
   Ref dump_exception_;
   Ref log_initializer_failure_;
   Ref end_forked_child_;
+  Ref look_for_refusal_;  // none: it may not refuse
+  Ref needs_process_;
 };
 
 }  // namespace owngil::workers

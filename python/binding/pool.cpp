@@ -102,6 +102,8 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
                                 "env",
                                 "guardian",
                                 "config",
+                                "fallback_argv",
+                                "fallback_config",
                                 "spawn",
                                 "hosts",
                                 "reuses_places",
@@ -130,6 +132,9 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   Py_ssize_t guardian_size = 0;
   const char* config = nullptr;
   Py_ssize_t config_size = 0;
+  PyObject* fallback_argv = nullptr;
+  const char* fallback_config = nullptr;
+  Py_ssize_t fallback_config_size = 0;
   int spawn = 0;
   unsigned int hosts = 0;
   int reuses_places = 0;
@@ -141,11 +146,12 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   PyObject* context = nullptr;
   int forward_output = 0;
   if (!PyArg_ParseTupleAndKeywords(
-          args, kwargs, "$IIKKKKKKKKKOOy#y#pIpsO!OOOpp:_open", const_cast<char**>(names), &workers,
-          &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts, &restarts_for_each,
-          &restart_window_ns, &arena_size, &arena_limit, &spin_ns, &argv, &env, &guardian,
-          &guardian_size, &config, &config_size, &spawn, &hosts, &reuses_places, &name,
-          &PyList_Type, &fds, &number, &number_lasts, &context, &forward_output, &kill_orphans)) {
+          args, kwargs, "$IIKKKKKKKKKOOy#y#Oy#pIpsO!OOOpp:_open", const_cast<char**>(names),
+          &workers, &cpus, &max_tasks, &max_memory, &idle_timeout_ns, &max_restarts,
+          &restarts_for_each, &restart_window_ns, &arena_size, &arena_limit, &spin_ns, &argv, &env,
+          &guardian, &guardian_size, &config, &config_size, &fallback_argv, &fallback_config,
+          &fallback_config_size, &spawn, &hosts, &reuses_places, &name, &PyList_Type, &fds, &number,
+          &number_lasts, &context, &forward_output, &kill_orphans)) {
     return nullptr;
   }
   PoolObject* self = cast(object);
@@ -157,6 +163,9 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (!strings_of(argv, spec.argv) || !strings_of(env, spec.env)) return nullptr;
   spec.guardian_path.assign(guardian, static_cast<std::size_t>(guardian_size));
   spec.config.assign(config, static_cast<std::size_t>(config_size));
+  runtime::LaunchSpec fallback{{}, spec.env, spec.guardian_path, {}};
+  if (!strings_of(fallback_argv, fallback.argv)) return nullptr;
+  fallback.config.assign(fallback_config, static_cast<std::size_t>(fallback_config_size));
   runtime::Welcome welcome{name, {}, forward_output != 0, kill_orphans != 0};
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fds); ++i) {
     welcome.fds.push_back(static_cast<int>(PyLong_AsLong(PyList_GET_ITEM(fds, i))));
@@ -164,6 +173,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (PyErr_Occurred()) return nullptr;
   runtime::SupervisorOptions options;
   options.workers = workers;
+  options.has_fallback = !fallback.argv.empty();
   options.cpus = cpus;
   options.max_tasks_per_worker = max_tasks;
   options.max_memory_per_worker = max_memory;
@@ -180,7 +190,7 @@ PyObject* open(PyObject* object, PyObject* args, PyObject* kwargs) {
     self->supervisor = &state->runtime->open_pool(
         options, std::move(spec), std::move(welcome),
         spawn != 0 ? runtime::StartMethod::spawn : runtime::StartMethod::fork_template,
-        {.hosts = hosts, .reuses_places = reuses_places != 0});
+        {.hosts = hosts, .reuses_places = reuses_places != 0}, std::move(fallback));
   });
   if (!opened) return nullptr;
   self->generation = state->generation;
@@ -248,6 +258,32 @@ PyObject* drop_blob(PyObject* object, PyObject* number) {
   Py_RETURN_NONE;
 }
 
+// _unfitness(number) -> None | (whether it was raised, what was refused or raised)
+PyObject* unfitness(PyObject* object, PyObject* number) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  const unsigned long value = PyLong_AsUnsignedLong(number);
+  if (self == nullptr || PyErr_Occurred()) return nullptr;
+  const auto found = self->supervisor->unfitness(static_cast<std::uint32_t>(value));
+  if (!found) Py_RETURN_NONE;
+  return Py_BuildValue("(Ny#)", PyBool_FromLong(found->format != ipc::Format::none),
+                       reinterpret_cast<const char*>(found->bytes.data()),
+                       static_cast<Py_ssize_t>(found->bytes.size()));
+}
+
+// _share_unfitness(number, other): the one is the other, in another state.
+PyObject* share_unfitness(PyObject* object, PyObject* args) {
+  ModuleState* state = nullptr;
+  PoolObject* self = usable(object, state);
+  unsigned int number = 0;
+  unsigned int other = 0;
+  if (self == nullptr || !PyArg_ParseTuple(args, "II:_share_unfitness", &number, &other)) {
+    return nullptr;
+  }
+  self->supervisor->share_unfitness(number, other);
+  Py_RETURN_NONE;
+}
+
 // The exception that is set, as a future that has failed with it.
 PyObject* failed_future(ModuleState& state, const PoolObject& pool) {
   return make_failed_future(state, pool.dispatcher, PyErr_GetRaisedException());
@@ -298,7 +334,7 @@ PyObject* is_broken(PyObject* object, PyObject*) {
 }
 
 // -> (pending, running, restarts, recycled, leaving,
-//     [(rank, pid, state, outstanding, tasks done, busy ns, idle ns), ...])
+//     [(rank, pid, state, outstanding, tasks done, busy ns, idle ns, of the fallback), ...])
 PyObject* snapshot(PyObject* object, PyObject*) {
   ModuleState* state = nullptr;
   PoolObject* self = usable(object, state);
@@ -307,11 +343,13 @@ PyObject* snapshot(PyObject* object, PyObject*) {
   const Ref workers = Ref::steal(PyList_New(0));
   if (!workers) return nullptr;
   for (const runtime::WorkerSnapshot& worker : taken.workers) {
-    const Ref row = Ref::steal(Py_BuildValue(
-        "(IiIIKKK)", worker.rank, static_cast<int>(worker.pid), static_cast<unsigned>(worker.state),
-        worker.outstanding, static_cast<unsigned long long>(worker.tasks_done),
-        static_cast<unsigned long long>(worker.busy_ns),
-        static_cast<unsigned long long>(worker.idle_ns)));
+    const Ref row =
+        Ref::steal(Py_BuildValue("(IiIIKKKi)", worker.lane, static_cast<int>(worker.pid),
+                                 static_cast<unsigned>(worker.state), worker.outstanding,
+                                 static_cast<unsigned long long>(worker.tasks_done),
+                                 static_cast<unsigned long long>(worker.busy_ns),
+                                 static_cast<unsigned long long>(worker.idle_ns),
+                                 worker.choice == runtime::Choice::fallback ? 1 : 0));
     if (!row || PyList_Append(workers.get(), row.get()) < 0) return nullptr;
   }
   return Py_BuildValue("(KKKKKO)", static_cast<unsigned long long>(taken.pending),
@@ -381,6 +419,8 @@ PyMethodDef methods[] = {
     {"_start", start, METH_O, nullptr},
     {"_add_blob", add_blob, METH_VARARGS, nullptr},
     {"_drop_blob", drop_blob, METH_O, nullptr},
+    {"_unfitness", unfitness, METH_O, nullptr},
+    {"_share_unfitness", share_unfitness, METH_VARARGS, nullptr},
     {"_map", map, METH_VARARGS, nullptr},
     {"_kill", kill, METH_O, nullptr},
     {"_resize", resize, METH_O, nullptr},

@@ -32,7 +32,7 @@ void refuse(runtime::Supervisor& supervisor, std::size_t size, const char* why) 
                      " of a call's arguments: " + number(held.in_use) + " of at most " +
                      number(held.limit) + " (arena_limit) are in use";
   for (const auto& worker : held.workers) {
-    text += ", " + number(worker.bytes) + " by worker " + std::to_string(worker.rank) + " (pid " +
+    text += ", " + number(worker.bytes) + " by worker " + std::to_string(worker.lane) + " (pid " +
             std::to_string(worker.pid) + ")";
   }
   PyErr_SetString(PyExc_MemoryError, (text + "; " + why).c_str());

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._compare import compare as compare
     from ._contention import GilContention as GilContention
     from ._contention import gil_contention as gil_contention
+    from ._errors import NeedsProcess as NeedsProcess
     from ._errors import PoisonTask as PoisonTask
     from ._errors import PoolBroken as PoolBroken
     from ._errors import RemoteError as RemoteError
@@ -37,6 +38,7 @@ __all__ = [
     "Future",
     "GilContention",
     "Identity",
+    "NeedsProcess",
     "PoisonTask",
     "Pool",
     "PoolBroken",
@@ -61,6 +63,7 @@ __all__ = [
 _HOMES = {
     "Future": "_future",
     "Identity": "_worker",
+    "NeedsProcess": "_errors",
     "PoisonTask": "_errors",
     "Pool": "_pool",
     "PoolBroken": "_errors",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._broken import WorkerDied as WorkerDied
 
 __all__ = [
+    "NeedsProcess",
     "PoisonTask",
     "PoolBroken",
     "RemoteError",
@@ -72,6 +73,21 @@ class TaskTimeout(TimeoutError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword arguments are attributes, and those travel as the state.
+        return type(self), self.args, self.__dict__
+
+
+class NeedsProcess(RuntimeError):
+    """A call in a pool with kind="auto" had begun in an interpreter and needs a process.
+
+    It has run in part. `what` CPython refused it: "module NAME", or in CPython's own words. What
+    the task raised then, if anything, is the `__cause__`.
+    """
+
+    def __init__(self, message: str, *, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
 
 
@@ -129,7 +145,7 @@ class _RemoteTraceback(Exception):
         return self.tb
 
 
-for _kind in (RemoteError, TaskCancelled, TaskTimeout, _RemoteTraceback):
+for _kind in (NeedsProcess, RemoteError, TaskCancelled, TaskTimeout, _RemoteTraceback):
     _kind.__module__ = "owngil"
 
 

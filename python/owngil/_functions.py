@@ -45,10 +45,15 @@ class _Entry:
 
 class FunctionTable:
     def __init__(
-        self, add_blob: Callable[[bytes, bytes], int], drop_blob: Callable[[int], None]
+        self,
+        add_blob: Callable[[bytes, bytes], int],
+        drop_blob: Callable[[int], None],
+        succeed: Callable[[int, int], None],
     ) -> None:
+        """`succeed(number, before)`: it is the same function, in another state."""
         self._add_blob = add_blob
         self._drop_blob = drop_blob
+        self._succeed = succeed
         self._entries: dict[object, _Entry] = {}
         self._held: dict[object, None] = {}  # keys, the oldest first
         self._lock = RLock()  # a weakref's callback may come while we hold it
@@ -62,6 +67,14 @@ class FunctionTable:
             if captures is None or captures.unchanged():
                 return entry.number
         return self._number_anew(function)
+
+    def known(self, function: Callable[..., Any]) -> int:
+        """The number under which it was sent last; 0: it never was."""
+        key: object = id(function)
+        if type(function) is MethodType:
+            key = (id(function.__self__), id(function.__func__))
+        entry = self._entries.get(key)
+        return entry.number if entry is not None else 0
 
     def lasts(self, function: Callable[..., Any]) -> bool:
         """Whether its present number holds as long as the function lives."""
@@ -95,6 +108,7 @@ class FunctionTable:
                 return entry.number
             number = self._add_blob(blob, full_name(function).encode(errors="backslashreplace"))
             if entry is not None:
+                self._succeed(number, entry.number)
                 self._drop_blob(entry.number)
                 self._entries[key] = _Entry(number, captures, fingerprint, entry.anchor)
             else:

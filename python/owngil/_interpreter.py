@@ -20,11 +20,12 @@ from ._cpython import interpreters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, NoReturn
 
     Config = dict[str, Any]
 
-__all__ = ["import_extensions", "main", "serve"]
+__all__ = ["REFUSALS", "REFUSED_IMPORTS", "chain_of", "import_extensions", "main", "serve"]
 
 # They refuse to be loaded in an interpreter, or need what a worker does not have.
 _NOT_FOR_WORKERS = {
@@ -67,6 +68,9 @@ _WAYS_OUT = (
         f"signals are for the whole process, which workers share: {_ELSEWHERE}",
     ),
 )
+
+REFUSALS = tuple(words for words, _ in _WAYS_OUT)
+REFUSED_IMPORTS = REFUSALS[:2]
 
 
 # --- the host
@@ -141,6 +145,17 @@ def _take_part() -> None:
 
 def explain(error: BaseException) -> None:
     """Adds the way out to what an interpreter was refused, wherever in the chain that is."""
+    for one in chain_of(error):
+        text = str(one)
+        for words, way_out in _WAYS_OUT:
+            if words in text:
+                line = next(line for line in text.splitlines() if words in line)
+                error.add_note(f"owngil: this worker is an interpreter. {line}: {way_out}.")
+                return
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """It, and what it came of."""
     seen: set[int] = set()
     chain: list[BaseException | None] = [error]
     while chain:
@@ -148,12 +163,7 @@ def explain(error: BaseException) -> None:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        text = str(one)
-        for words, way_out in _WAYS_OUT:
-            if words in text:
-                line = next(line for line in text.splitlines() if words in line)
-                error.add_note(f"owngil: this worker is an interpreter. {line}: {way_out}.")
-                return
+        yield one
         chain += [one.__cause__, one.__context__]
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
-KINDS = ("process", "interpreter", "thread")
+KINDS = ("process", "interpreter", "auto", "thread")
 STARTS = ("template", "spawn")
 ORPHANS = ("kill", "keep")
 
@@ -86,9 +86,10 @@ class Pool(_core.PoolBase, Executor):
         task did to its worker does not count. "auto": 4 for each worker, which even all of them
         killed at once does not reach; None: no limit.
     kind: "process"; "interpreter" (workers that are interpreters with a GIL of their own, each in
-        a thread of a process that they share; CPython 3.13 or later); or "thread" (the baseline
-        with a single GIL, in this process).
-    hosts: with kind="interpreter", how many processes share the workers (default 1). What crashes
+        a thread of a process that they share; CPython 3.13 or later); "auto" (interpreters, and
+        processes for what they cannot run, started when there is such a call; `explain` tells
+        which); or "thread" (the baseline with a single GIL, in this process).
+    hosts: with interpreters, how many processes share the workers (default 1). What crashes
         one takes along what the other workers in it run: `WorkerDied.collateral`.
     start: "template" forks workers from a small process that was started for the purpose;
         "spawn" starts a Python for each, for libraries that must not be forked.
@@ -110,6 +111,8 @@ class Pool(_core.PoolBase, Executor):
     Raises ValueError or TypeError for what is not allowed, OSError if the system refuses.
     """
 
+    _kind: str
+    _no_interpreters: str  # why a pool that would have some has none
     _max_workers: int
     _initargs_fds: Sequence[int] = ()
 
@@ -154,7 +157,8 @@ class Pool(_core.PoolBase, Executor):
             start = "spawn" if mp_context.get_start_method() == "spawn" else "template"
         preload = _module_names(preload)
         self._check_flag("forward_output", forward_output)
-        hosts, reuses_places = _hosting(kind, hosts)
+        self._kind = kind
+        hosts, reuses_places, self._no_interpreters = _hosting(kind, hosts)
         self._check_limit(arena_limit)
         cpus = usable_cpus()
         self._max_workers = workers = max_workers or cpus
@@ -166,13 +170,15 @@ class Pool(_core.PoolBase, Executor):
         # Imported now: there may be no descriptors left to read it later.
         from ._context import THREAD_LIMITS
 
+        environ = {variable: limit for variable in THREAD_LIMITS if variable not in os.environ}
         argv, env, guardian, config = launch_spec(
-            _role(start, hosts),
-            hosts=hosts > 0,
-            preload=preload,
-            environ={variable: limit for variable in THREAD_LIMITS if variable not in os.environ},
+            _role(start, hosts), hosts=hosts > 0, preload=preload, environ=environ
         )
-        self._functions = FunctionTable(self._add_blob, self._drop_blob)
+        fallback: tuple[list[bytes], bytes] = ([], b"")
+        if kind == "auto" and hosts > 0:
+            spec = launch_spec(_role(start, 0), preload=preload, environ=environ)
+            fallback = (spec[0], spec[3])
+        self._functions = FunctionTable(self._add_blob, self._drop_blob, self._share_unfitness)
         self._context_number = 0
         _at_exit_once()
         first: Any = None
@@ -197,6 +203,8 @@ class Pool(_core.PoolBase, Executor):
             env=env,
             guardian=guardian,
             config=config,
+            fallback_argv=fallback[0],
+            fallback_config=fallback[1],
             spawn=start == "spawn",
             hosts=min(hosts, workers),
             reuses_places=reuses_places,
@@ -433,7 +441,22 @@ class Pool(_core.PoolBase, Executor):
         """What the pool is doing now."""
         from ._stats import make_stats
 
-        return make_stats(*self._snapshot())
+        kind = self._kind
+        if kind == "auto":
+            kind = "process" if self._no_interpreters else "interpreter"
+        return make_stats(*self._snapshot(), kind)
+
+    def explain(self, fn: Callable[..., object]) -> str:
+        """Where calls of this function run, and why, in a sentence.
+
+        With kind="auto" that is known when it was called once: an interpreter to which a module
+        that the function needs is refused leaves the call to a process.
+        """
+        if not callable(fn):
+            raise TypeError(f"explain() takes a callable, not {fn!r}")
+        from ._explaining import explain
+
+        return explain(self, fn)
 
     @property
     def _broken(self) -> bool:
@@ -457,17 +480,25 @@ def _role(start: str, hosts: int) -> Role:
     return "host" if hosts else "worker"
 
 
-def _hosting(kind: str, hosts: int | None) -> tuple[int, bool]:
-    """(processes that the workers share, whether they are replaced there); 0: each is a process."""
+def _hosting(kind: str, hosts: int | None) -> tuple[int, bool, str]:
+    """(processes that the workers share, whether they are replaced there, why there are none).
+
+    0 processes to share: each worker is one.
+    """
     if hosts is not None:
         _check_count("hosts", hosts, "an integer or None")
-    if kind != "interpreter":
+    if kind not in ("interpreter", "auto"):
         if hosts is not None:
-            raise ValueError(f'hosts is for kind="interpreter", not for kind={kind!r}')
-        return 0, False
+            raise ValueError(f'hosts is for kind="interpreter" or "auto", not for kind={kind!r}')
+        return 0, False, ""
     from ._cpython import interpreters
 
-    return hosts or 1, interpreters().end_in_place
+    try:
+        return hosts or 1, interpreters().end_in_place, ""
+    except RuntimeError as error:
+        if kind == "interpreter":
+            raise
+        return 0, False, str(error)
 
 
 def _capture(weak: weakref.ref[Pool]) -> int:

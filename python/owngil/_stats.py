@@ -24,6 +24,7 @@ class WorkerStats:
     tasks_done: int
     busy_time: float
     idle_for: float | None
+    kind: str  # "process", "interpreter" or "thread"; with kind="auto" a rank may have one of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,16 @@ def make_stats(
     restarts: int,
     recycled: int,
     leaving: int,
-    rows: list[tuple[int, int, int, int, int, int, int]],
+    rows: list[tuple[int, int, int, int, int, int, int, bool]],
+    kind: str,
 ) -> PoolStats:
+    """`kind`: of the workers, but for those that others fall back to, which are processes."""
     workers = []
-    for rank, pid, state, outstanding, done, busy_ns, idle_ns in rows:
+    for rank, pid, state, outstanding, done, busy_ns, idle_ns, falls_back in rows:
         name = _STATES[state]
         if name == "running":
             name = "busy" if outstanding else "idle"
         idle_for = idle_ns / 1e9 if name == "idle" else None
-        workers.append(WorkerStats(rank, pid or None, name, done, busy_ns / 1e9, idle_for))
+        of = "process" if falls_back else kind
+        workers.append(WorkerStats(rank, pid or None, name, done, busy_ns / 1e9, idle_for, of))
     return PoolStats(tuple(workers), pending, running, restarts, recycled, leaving)

@@ -59,6 +59,7 @@ class ThreadPool(Pool):
         self._check_flag("forward_output", forward_output)
         self._check_limit(arena_limit)
         self._check_life(max_memory_per_child, idle_timeout, max_restarts, restart_window)
+        self._kind = "thread"
         self._max_workers = max_workers or usable_cpus()
         self._name = name or _next_name()
         self._initargs_fds = []
@@ -202,6 +203,7 @@ class ThreadPool(Pool):
                     self._done[rank],
                     self._busy_ns[rank] / 1e9,
                     None,
+                    "thread",
                 )
                 for rank in range(self._max_workers)
             )

@@ -6,6 +6,7 @@ on a test or as `pytestmark` of its module, names them:
   process
   interpreter   all of them in one process, as is the default: whoever ends it ends the others, too
   apart         interpreters that have a process each: what one does to it is not the others' harm
+  auto          interpreters, and processes for what those are refused
 Without a mark: process and interpreter.
 """
 
@@ -20,6 +21,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "process": {"kind": "process"},
     "interpreter": {"kind": "interpreter"},
     "apart": {"kind": "interpreter", "hosts": 2},
+    "auto": {"kind": "auto"},
 }
 HERE = tuple(_OPTIONS) if sys.version_info >= (3, 13) else ("process",)
 

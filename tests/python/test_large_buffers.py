@@ -17,7 +17,7 @@ from harness.conditions import wait_until
 
 numpy = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+pytestmark = pytest.mark.kinds("process", "auto")  # NumPy refuses to load in interpreters
 
 LARGE = 3 * 64 * 1024 + 8
 

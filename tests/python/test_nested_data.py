@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import owngil
 
-pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+pytestmark = pytest.mark.kinds("process", "auto")  # NumPy refuses to load in interpreters
 
 SETTINGS = settings(
     max_examples=40,

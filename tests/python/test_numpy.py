@@ -10,7 +10,7 @@ import owngil
 
 numpy = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+pytestmark = pytest.mark.kinds("process", "auto")  # NumPy refuses to load in interpreters
 
 
 def test_numpy_arrays_make_the_round_trip(pool: owngil.Pool) -> None:

@@ -14,7 +14,7 @@ import owngil
 
 numpy = pytest.importorskip("numpy")
 
-pytestmark = pytest.mark.kinds("process")  # NumPy refuses to load in interpreters
+pytestmark = pytest.mark.kinds("process", "auto")  # NumPy refuses to load in interpreters
 
 LARGE = 200_000
 

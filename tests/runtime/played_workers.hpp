@@ -4,7 +4,8 @@
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
 // a process would that was killed, "hold" waits until the test calls open() or the worker is
 // killed, "obey" until it is interrupted, too; "print" is said to have printed, "grow" makes the
-// worker's memory larger.
+// worker's memory larger. A worker that may refuse does so with "refuse", and fails at "unfit" as what
+// cannot run its function.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
@@ -21,6 +22,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -91,6 +94,12 @@ class PlayedWorkers {
     const std::lock_guard lock(mutex_);
     const auto found = runs_.find(payload);
     return found != runs_.end() ? found->second : 0;
+  }
+
+  // The most workers that have run a task at the same time.
+  int most_at_once() {
+    const std::lock_guard lock(mutex_);
+    return most_at_once_;
   }
 
   std::uint64_t launches() {
@@ -180,12 +189,17 @@ class PlayedWorkers {
 
   class Runner final : public workers::TaskRunner {
    public:
-    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end)
-        : world_(world), key_(key), end_(end) {}
+    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end, bool may_refuse)
+        : world_(world), key_(key), end_(end), may_refuse_(may_refuse) {}
 
     void run(const workers::Task& task, const workers::ReceivedBlobs& blobs,
              workers::Reply& reply) override {
       if (!blobs.find(task.function)) throw Killed{};  // shows as a death in the test
+      const AtWork at_work(world_);
+      if (may_refuse_ && starts_with(task.payload, "refuse")) {
+        static_cast<void>(reply.set(ipc::Status::refused, ipc::Format::none, kLacking));
+        return;
+      }
       if (task.kind != ipc::TaskKind::chunk) {
         obey(task.payload);
         static_cast<void>(reply.set(status_of(task.payload), ipc::Format::tagged, task.payload,
@@ -193,6 +207,7 @@ class PlayedWorkers {
         return;
       }
       if (!reply.items().open(task.count)) return;
+      bool is_unfit = false;
       std::span<const std::byte> rest = task.payload;
       for (std::uint32_t i = 0; i < task.count; ++i) {
         if (end_.is_stop_ordered_after_item(task.id)) break;
@@ -200,12 +215,16 @@ class PlayedWorkers {
         const ipc::Item item = ipc::read_item(rest).value();
         const auto bytes = rest.subspan(item.head, item.size);
         rest = rest.subspan(item.end());
+        is_unfit = may_refuse_ && (starts_with(bytes, "refuse") || starts_with(bytes, "unfit"));
+        if (is_unfit && starts_with(bytes, "refuse")) break;
         obey(bytes);
         if (task.timed) end_.end_item();
         static_cast<void>(
             reply.items().add(status_of(bytes), ipc::Format::tagged, bytes, flags_of(task, bytes)));
+        if (is_unfit) break;
       }
       reply.close_items();
+      if (is_unfit) reply.add_flag(ipc::kUnfit);
     }
 
     bool has_printed(std::uint64_t) override { return std::exchange(printed_, false); }
@@ -217,12 +236,15 @@ class PlayedWorkers {
     }
 
    private:
-    static ipc::Status status_of(std::span<const std::byte> bytes) {
-      return starts_with(bytes, "raise") ? ipc::Status::raised : ipc::Status::returned;
+    ipc::Status status_of(std::span<const std::byte> bytes) const {
+      return starts_with(bytes, "raise") || (may_refuse_ && starts_with(bytes, "unfit"))
+                 ? ipc::Status::raised
+                 : ipc::Status::returned;
     }
 
     // Every exception is worth another run, to whoever asks.
-    static std::uint8_t flags_of(const workers::Task& task, std::span<const std::byte> bytes) {
+    std::uint8_t flags_of(const workers::Task& task, std::span<const std::byte> bytes) const {
+      if (may_refuse_ && starts_with(bytes, "unfit")) return ipc::kUnfit | ipc::kRetryable;
       return task.retry_on != 0 && starts_with(bytes, "raise") ? ipc::kRetryable : 0;
     }
 
@@ -241,10 +263,31 @@ class PlayedWorkers {
              std::memcmp(bytes.data(), text.data(), text.size()) == 0;
     }
 
+    static constexpr std::array kLacking = {std::byte{'n'}, std::byte{'p'}};
+
     PlayedWorkers& world_;
     std::uint64_t key_;
     ipc::WorkerEnd& end_;
+    bool may_refuse_;
     bool printed_ = false;
+  };
+
+  // While it exists one more worker runs a task.
+  class AtWork {
+   public:
+    explicit AtWork(PlayedWorkers& world) : world_(world) {
+      const std::lock_guard lock(world_.mutex_);
+      world_.most_at_once_ = std::max(world_.most_at_once_, ++world_.at_work_);
+    }
+    AtWork(const AtWork&) = delete;
+    AtWork& operator=(const AtWork&) = delete;
+    ~AtWork() {
+      const std::lock_guard lock(world_.mutex_);
+      --world_.at_work_;
+    }
+
+   private:
+    PlayedWorkers& world_;
   };
 
   // What is known of a worker that is there: where it sleeps, and where it writes.
@@ -325,7 +368,7 @@ class PlayedWorkers {
       return;
     }
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
-    Runner runner(*this, key, end);
+    Runner runner(*this, key, end, channel.as<ipc::Channel>().header.may_refuse != 0);
     const workers::MemoryReader reader{[]() noexcept { return private_bytes_; },
                                        []() noexcept { return private_bytes_; }};
     const std::uint64_t limit = channel.as<ipc::Channel>().header.memory_limit;
@@ -483,6 +526,8 @@ class PlayedWorkers {
   std::vector<std::thread> threads_;
   std::thread control_;
   Supervisor* supervisor_ = nullptr;
+  int at_work_ = 0;
+  int most_at_once_ = 0;
   std::uint64_t launches_ = 0;
   std::uint64_t held_ = 0;
   std::uint64_t signals_ = 0;

@@ -21,8 +21,8 @@ constexpr auto kAwake = [](Rank) { return false; };
 constexpr auto kAsleep = [](Rank) { return true; };
 constexpr auto kBrief = [](Rank) { return std::uint64_t{0}; };
 
-Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
-  Scheduler scheduler(cpus);
+Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus, Lanes lanes = {}) {
+  Scheduler scheduler(cpus, {}, lanes);
   for (Rank rank = 0; rank < workers; ++rank) {
     scheduler.add(rank);
     scheduler.came_up(rank);
@@ -32,44 +32,45 @@ Scheduler with_workers(std::uint32_t workers, std::uint32_t cpus) {
 
 TEST(Scheduler, GivesEveryTaskOfASequentialCallerToTheSameWorker) {
   Scheduler scheduler = with_workers(4, 4);
-  const auto first = scheduler.assign(kAwake, kBrief);
+  const auto first = scheduler.assign(Choice::first, kAwake, kBrief);
   ASSERT_TRUE(first);
   scheduler.completed(*first, 100);
   for (int i = 0; i < 10; ++i) {
-    EXPECT_EQ(scheduler.assign(kAwake, kBrief), first);
+    EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), first);
     scheduler.completed(*first, 100);
   }
 }
 
 TEST(Scheduler, ChoosesTheMostRecentlyIdleWorker) {
   Scheduler scheduler = with_workers(3, 4);
-  const auto a = scheduler.assign(kAwake, kBrief);
-  const auto b = scheduler.assign(kAwake, kBrief);
-  const auto c = scheduler.assign(kAwake, kBrief);
+  const auto a = scheduler.assign(Choice::first, kAwake, kBrief);
+  const auto b = scheduler.assign(Choice::first, kAwake, kBrief);
+  const auto c = scheduler.assign(Choice::first, kAwake, kBrief);
   scheduler.completed(*b, 100);
   scheduler.completed(*c, 100);
   scheduler.completed(*a, 100);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), a);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), c);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), b);
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), a);
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), c);
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), b);
 }
 
 TEST(Scheduler, LetsATaskWaitWhenEveryRingIsAsDeepAsItMayBe) {
   Scheduler scheduler = with_workers(2, 2);
   const std::uint32_t depth = scheduler.depth();
-  for (std::uint32_t i = 0; i < 2 * depth; ++i) EXPECT_TRUE(scheduler.assign(kAwake, kBrief));
-  EXPECT_FALSE(scheduler.assign(kAwake, kBrief));
+  for (std::uint32_t i = 0; i < 2 * depth; ++i)
+    EXPECT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
+  EXPECT_FALSE(scheduler.assign(Choice::first, kAwake, kBrief));
   EXPECT_EQ(scheduler.outstanding(0), depth);
   EXPECT_EQ(scheduler.outstanding(1), depth);
 }
 
 TEST(Scheduler, KeepsRingsShallowForLongTasksAndDeepForShortOnes) {
   Scheduler scheduler = with_workers(1, 2);
-  static_cast<void>(scheduler.assign(kAwake, kBrief));
+  static_cast<void>(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.completed(0, 10'000'000);
   EXPECT_EQ(scheduler.depth(), 2U);
   for (int i = 0; i < 200; ++i) {
-    static_cast<void>(scheduler.assign(kAwake, kBrief));
+    static_cast<void>(scheduler.assign(Choice::first, kAwake, kBrief));
     scheduler.completed(0, 300);
   }
   EXPECT_GT(scheduler.depth(), 100U);
@@ -78,84 +79,85 @@ TEST(Scheduler, KeepsRingsShallowForLongTasksAndDeepForShortOnes) {
 TEST(Scheduler, BelievesInALongTaskAtOnce) {
   Scheduler scheduler = with_workers(1, 2);
   for (int i = 0; i < 50; ++i) {
-    static_cast<void>(scheduler.assign(kAwake, kBrief));
+    static_cast<void>(scheduler.assign(Choice::first, kAwake, kBrief));
     scheduler.completed(0, 300);
   }
-  static_cast<void>(scheduler.assign(kAwake, kBrief));
+  static_cast<void>(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.completed(0, 50'000'000);
   EXPECT_EQ(scheduler.depth(), 2U);
 }
 
 TEST(Scheduler, QueuesTinyTasksRatherThanWakeASleepingWorker) {
   Scheduler scheduler = with_workers(2, 4);
-  const auto first = scheduler.assign(kAwake, kBrief);
+  const auto first = scheduler.assign(Choice::first, kAwake, kBrief);
   scheduler.completed(*first, 300);
-  ASSERT_EQ(scheduler.assign(kAsleep, kBrief), first);
-  EXPECT_EQ(scheduler.assign(kAsleep, kBrief), first);
+  ASSERT_EQ(scheduler.assign(Choice::first, kAsleep, kBrief), first);
+  EXPECT_EQ(scheduler.assign(Choice::first, kAsleep, kBrief), first);
 }
 
 TEST(Scheduler, WakesASleepingWorkerRatherThanQueueBehindALongTask) {
   Scheduler scheduler = with_workers(2, 4);
-  const auto first = scheduler.assign(kAwake, kBrief);
+  const auto first = scheduler.assign(Choice::first, kAwake, kBrief);
   scheduler.completed(*first, 300);
-  ASSERT_EQ(scheduler.assign(kAwake, kBrief), first);
-  EXPECT_NE(scheduler.assign(kAsleep, [](Rank) { return std::uint64_t{1'000'000}; }), first);
+  ASSERT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), first);
+  EXPECT_NE(scheduler.assign(Choice::first, kAsleep, [](Rank) { return std::uint64_t{1'000'000}; }),
+            first);
 }
 
 TEST(Scheduler, WakesASleepingWorkerForTasksOfUnknownLength) {
   Scheduler scheduler = with_workers(2, 4);
-  const auto first = scheduler.assign(kAsleep, kBrief);
-  EXPECT_NE(scheduler.assign(kAsleep, kBrief), first);
+  const auto first = scheduler.assign(Choice::first, kAsleep, kBrief);
+  EXPECT_NE(scheduler.assign(Choice::first, kAsleep, kBrief), first);
 }
 
 TEST(Scheduler, NamesAVictimOnceATaskIsStuckBehindALongOne) {
   Scheduler scheduler = with_workers(2, 2);
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.completed(1, 1'000);
   scheduler.completed(1, 1'000);
-  EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1'000}; }));
-  EXPECT_EQ(scheduler.victim([](Rank) { return std::uint64_t{100'000}; }), Rank{0});
+  EXPECT_FALSE(scheduler.victim(Choice::first, [](Rank) { return std::uint64_t{1'000}; }));
+  EXPECT_EQ(scheduler.victim(Choice::first, [](Rank) { return std::uint64_t{100'000}; }), Rank{0});
 }
 
 TEST(Scheduler, NamesNoVictimWhileEveryWorkerIsBusy) {
   Scheduler scheduler = with_workers(2, 2);
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
-  EXPECT_FALSE(scheduler.victim([](Rank) { return std::uint64_t{1} << 40; }));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
+  EXPECT_FALSE(scheduler.victim(Choice::first, [](Rank) { return std::uint64_t{1} << 40; }));
 }
 
 TEST(Scheduler, GivesNothingToAClosedWorker) {
   Scheduler scheduler = with_workers(2, 2);
   scheduler.close(0);
   for (std::uint32_t i = 0; i < scheduler.depth(); ++i) {
-    EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
+    EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{1});
   }
-  EXPECT_FALSE(scheduler.assign(kAwake, kBrief));
+  EXPECT_FALSE(scheduler.assign(Choice::first, kAwake, kBrief));
 }
 
 TEST(Scheduler, GivesTasksAgainToAWorkerThatIsReopened) {
   Scheduler scheduler = with_workers(1, 2);
   scheduler.close(0);
-  ASSERT_FALSE(scheduler.assign(kAwake, kBrief));
+  ASSERT_FALSE(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.reopen(0);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{0});
 }
 
 TEST(Scheduler, ReopensABusyWorkerForWhenItIsIdleAgain) {
   Scheduler scheduler = with_workers(1, 2);
-  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.close(0);
   scheduler.reopen(0);
   scheduler.completed(0, 100);
-  EXPECT_TRUE(scheduler.any_idle());
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  EXPECT_TRUE(scheduler.any_idle(Choice::first));
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{0});
 }
 
 TEST(Scheduler, ChoosesAStartingWorkerOnlyWhereNobodyElseIsIdle) {
   Scheduler scheduler = with_workers(2, 4);
   scheduler.remove(0);
   scheduler.add(0);
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
-  EXPECT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{1});
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{0});
 }
 
 TEST(Scheduler, KeepsStartingWorkersBelowThoseThatCameUp) {
@@ -164,7 +166,8 @@ TEST(Scheduler, KeepsStartingWorkersBelowThoseThatCameUp) {
   scheduler.came_up(3);
   scheduler.came_up(1);
   std::vector<Rank> order;
-  while (scheduler.any_idle()) order.push_back(*scheduler.assign_to_idle(kAny));
+  while (scheduler.any_idle(Choice::first))
+    order.push_back(*scheduler.assign_to_idle(Choice::first, kAny));
   EXPECT_EQ(order, (std::vector<Rank>{3, 1, 0, 2}));
 }
 
@@ -173,68 +176,99 @@ TEST(Scheduler, PassesOverIdleWorkersThatHaveNoRoom) {
   for (Rank rank = 0; rank < 3; ++rank) scheduler.add(rank);
   for (Rank rank = 0; rank < 3; ++rank) scheduler.came_up(rank);
   const auto has_room = [](Rank rank) { return rank != 0; };
-  EXPECT_EQ(scheduler.assign_to_idle(has_room), Rank{1});
-  EXPECT_EQ(scheduler.assign_to_idle(has_room), Rank{2});
-  EXPECT_EQ(scheduler.assign_to_idle(has_room), std::nullopt);
-  EXPECT_EQ(scheduler.assign_to_idle(kAny), Rank{0});
+  EXPECT_EQ(scheduler.assign_to_idle(Choice::first, has_room), Rank{1});
+  EXPECT_EQ(scheduler.assign_to_idle(Choice::first, has_room), Rank{2});
+  EXPECT_EQ(scheduler.assign_to_idle(Choice::first, has_room), std::nullopt);
+  EXPECT_EQ(scheduler.assign_to_idle(Choice::first, kAny), Rank{0});
 }
 
 TEST(Scheduler, NamesAStartingWorkerAsAVictimOnceAnotherIsIdle) {
   Scheduler scheduler = with_workers(2, 2);
   scheduler.remove(0);
   scheduler.add(0);
-  ASSERT_EQ(scheduler.assign(kAwake, kBrief), Rank{1});
-  ASSERT_EQ(scheduler.assign(kAwake, kBrief), Rank{0});
-  EXPECT_FALSE(scheduler.victim(kBrief));
+  ASSERT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{1});
+  ASSERT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), Rank{0});
+  EXPECT_FALSE(scheduler.victim(Choice::first, kBrief));
   scheduler.completed(1, 100);
   EXPECT_TRUE(scheduler.any_queued());
-  EXPECT_EQ(scheduler.victim(kBrief), Rank{0});
+  EXPECT_EQ(scheduler.victim(Choice::first, kBrief), Rank{0});
 }
 
 TEST(Scheduler, NamesNoStartingWorkerForOneThatIsItselfStarting) {
   Scheduler scheduler(2);
   scheduler.add(0);
   scheduler.add(1);
-  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
   EXPECT_FALSE(scheduler.any_queued());
-  EXPECT_FALSE(scheduler.victim(kBrief));
+  EXPECT_FALSE(scheduler.victim(Choice::first, kBrief));
 }
 
 TEST(Scheduler, WantsOneMoreWorkerForWhatWaitsWhenThereIsNone) {
   const Scheduler scheduler(2);
-  EXPECT_TRUE(scheduler.is_worth_starting(1, kBrief));
-  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(Choice::first, 1, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::first, 0, kBrief));
 }
 
 TEST(Scheduler, WantsNoMoreWorkersWhileOneIsIdleOrNothingWaits) {
   Scheduler scheduler = with_workers(2, 2);
-  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
-  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
-  EXPECT_FALSE(scheduler.is_worth_starting(1, kBrief));
-  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
-  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::first, 0, kBrief));
+  ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::first, 1, kBrief));
+  ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::first, 0, kBrief));
 }
 
 TEST(Scheduler, WantsOneMoreWorkerOnceMoreWaitsThanAStartIsWorth) {
   Scheduler scheduler = with_workers(1, 2);
-  ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
+  ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
   scheduler.completed(0, 1'000);
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(scheduler.assign(kAwake, kBrief));
-  EXPECT_FALSE(scheduler.is_worth_starting(0, kBrief));
-  EXPECT_TRUE(scheduler.is_worth_starting(5'000, kBrief));
-  EXPECT_TRUE(scheduler.is_worth_starting(0, [](Rank) { return std::uint64_t{10'000'000}; }));
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(scheduler.assign(Choice::first, kAwake, kBrief));
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::first, 0, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(Choice::first, 5'000, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(Choice::first, 0,
+                                          [](Rank) { return std::uint64_t{10'000'000}; }));
+}
+
+TEST(Scheduler, BarsAWorkerWhileItsPartnerHasTasks) {
+  Scheduler scheduler = with_workers(4, 4, Lanes{.paired = true});
+  const auto one = scheduler.assign(Choice::first, kAwake, kBrief);
+  const auto other = scheduler.assign(Choice::fallback, kAwake, kBrief);
+  ASSERT_TRUE(one && other);
+  EXPECT_NE(*other, Lanes::partner_of(*one));
+  EXPECT_TRUE(scheduler.is_barred(Lanes::partner_of(*one)));
+  EXPECT_FALSE(scheduler.any_idle(Choice::first));
+  EXPECT_FALSE(scheduler.any_idle(Choice::fallback));
+  scheduler.completed(*one, 100);
+  EXPECT_TRUE(scheduler.any_idle(Choice::first));
+  EXPECT_TRUE(scheduler.any_idle(Choice::fallback));
+}
+
+TEST(Scheduler, QueuesATaskOnlyBehindThoseOfItsChoice) {
+  Scheduler scheduler = with_workers(2, 2, Lanes{.paired = true});
+  const auto first = scheduler.assign(Choice::first, kAwake, kBrief);
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(scheduler.assign(Choice::fallback, kAwake, kBrief));
+  EXPECT_EQ(scheduler.assign(Choice::first, kAwake, kBrief), first);
+}
+
+TEST(Scheduler, WantsAWorkerOfTheFallbackOnceATaskForItWaits) {
+  Scheduler scheduler(2, {}, Lanes{.paired = true});
+  scheduler.add(0);
+  scheduler.came_up(0);
+  EXPECT_FALSE(scheduler.is_worth_starting(Choice::fallback, 0, kBrief));
+  EXPECT_TRUE(scheduler.is_worth_starting(Choice::fallback, 1, kBrief));
 }
 
 TEST(Scheduler, LetsNobodySpinOnASingleCpu) {
   Scheduler scheduler = with_workers(1, 1);
-  static_cast<void>(scheduler.assign(kAwake, kBrief));
+  static_cast<void>(scheduler.assign(Choice::first, kAwake, kBrief));
   EXPECT_FALSE(scheduler.may_spin(0));
   EXPECT_FALSE(scheduler.caller_may_spin());
 }
 
 TEST(Scheduler, LetsALoneCallerSpinWithOneWorkerWhenWorkersEqualCpus) {
   Scheduler scheduler = with_workers(2, 2);
-  const auto worker = scheduler.assign(kAwake, kBrief);
+  const auto worker = scheduler.assign(Choice::first, kAwake, kBrief);
   EXPECT_TRUE(scheduler.may_spin(*worker));
   EXPECT_TRUE(scheduler.caller_may_spin());
 }
@@ -252,8 +286,12 @@ struct ModelWorker {
 // Plays a supervisor that acts at once on every event, under virtual time.
 class Model {
  public:
-  Model(std::uint32_t workers, std::uint32_t cpus, std::uint64_t seed)
-      : scheduler_(with_workers(workers, cpus)), workers_(workers), cpus_(cpus), random_(seed) {}
+  Model(std::uint32_t workers, std::uint32_t cpus, std::uint64_t seed, Lanes lanes = {})
+      : lanes_(lanes),
+        scheduler_(with_workers(lanes.ranks(workers), cpus, lanes)),
+        workers_(lanes.ranks(workers)),
+        cpus_(cpus),
+        random_(seed) {}
 
   void submit(std::uint64_t length) {
     backlog_.push_back(length);
@@ -267,7 +305,9 @@ class Model {
       if (event_of(rank) && (!next || *event_of(rank) < *event_of(*next))) next = rank;
     }
     // Time also passes without an event: the supervisor looks again while tasks are queued.
-    if (next && (scheduler_.any_idle() || any_vacant()) && scheduler_.any_queued()) {
+    const bool any_idle =
+        scheduler_.any_idle(Choice::first) || scheduler_.any_idle(Choice::fallback);
+    if (next && (any_idle || any_vacant()) && scheduler_.any_queued()) {
       const std::uint64_t look = now_ + 50'000;
       if (look < *event_of(*next)) {
         now_ = look;
@@ -332,30 +372,48 @@ class Model {
       ASSERT_TRUE(worker.present || (held == 0 && !scheduler_.may_spin(rank)));
       busy += held > 0 ? 1 : 0;
       awake += held > 0 || scheduler_.may_spin(rank) ? 1 : 0;
+      if (lanes_.paired && held > 0) {  // S6
+        ASSERT_EQ(scheduler_.outstanding(Lanes::partner_of(rank)), 0U);
+        ASSERT_FALSE(scheduler_.may_spin(Lanes::partner_of(rank)));
+      }
     }
     // S3
     ASSERT_LE(awake + 1, std::max(cpus_, busy + 1));
     if (scheduler_.caller_may_spin()) {
       ASSERT_LE(awake + 1, cpus_);
     }
-    if (!scheduler_.any_idle()) {
+    for (const Choice choice : {Choice::first, Choice::fallback}) {
+      check_progress(choice);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+
+  // That no task which a worker of that choice could run waits for long.
+  void check_progress(Choice choice) {
+    if (!scheduler_.any_idle(choice)) {
       // S5: nothing is stuck for longer than a start takes while a place is free.
-      if (!any_vacant()) return;
-      for (const ModelWorker& worker : workers_) {
-        if (worker.running && !worker.ring.empty()) {
+      if (!any_vacant(choice)) return;
+      for (Rank rank = 0; rank < workers_.size(); ++rank) {
+        const ModelWorker& worker = workers_[rank];
+        if (lanes_.choice_of(rank) == choice && worker.running && !worker.ring.empty()) {
           ASSERT_LT(now_ - worker.begun, 5'000'000U);
         }
       }
       return;
     }
     // S4: nothing is stuck behind a long task, or a start, while somebody is idle.
-    ASSERT_TRUE(backlog_.empty());
-    const bool is_anybody_up =
-        std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
-          return worker.present && !worker.is_leaving && !worker.up_at && !worker.running &&
-                 worker.ring.empty();
-        });
-    for (const ModelWorker& worker : workers_) {
+    ASSERT_TRUE(backlog_.empty() || choice_for(backlog_.front()) != choice);
+    if (!backlog_.empty()) return;  // the other kind's turn comes first
+    bool is_anybody_up = false;
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      const ModelWorker& worker = workers_[rank];
+      is_anybody_up |= lanes_.choice_of(rank) == choice && worker.present && !worker.is_leaving &&
+                       !worker.up_at && !worker.running && worker.ring.empty() &&
+                       !scheduler_.is_barred(rank);
+    }
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      const ModelWorker& worker = workers_[rank];
+      if (lanes_.choice_of(rank) != choice) continue;
       if (worker.running && !worker.ring.empty()) {
         ASSERT_LT(now_ - worker.begun, 50'000U);
       }
@@ -378,9 +436,29 @@ class Model {
     return std::nullopt;
   }
 
-  bool any_vacant() const {
-    return std::any_of(workers_.begin(), workers_.end(),
-                       [](const ModelWorker& worker) { return !worker.present; });
+  // Which workers run a task of that length.
+  Choice choice_for(std::uint64_t length) const {
+    return lanes_.paired && length % 2 != 0 ? Choice::fallback : Choice::first;
+  }
+
+  bool any_vacant() const { return any_vacant(Choice::first) || any_vacant(Choice::fallback); }
+
+  // A seat that could be filled with somebody who is not barred.
+  bool any_vacant(Choice choice) const {
+    for (Rank rank = 0; rank < workers_.size(); ++rank) {
+      if (lanes_.choice_of(rank) == choice && !workers_[rank].present &&
+          !scheduler_.is_barred(rank)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  std::uint64_t waiting_for(Choice choice) const {
+    const auto end = std::find_if(backlog_.begin(), backlog_.end(), [&](std::uint64_t length) {
+      return choice_for(length) != choice;
+    });
+    return static_cast<std::uint64_t>(end - backlog_.begin());
   }
 
   void begin(Rank rank) {
@@ -411,7 +489,9 @@ class Model {
     }
     dispatch();
     for (Rank rank = 0; rank < workers_.size(); ++rank) {
-      if (workers_[rank].present || !scheduler_.is_worth_starting(backlog_.size(), running_)) {
+      const Choice choice = lanes_.choice_of(rank);
+      if (workers_[rank].present || scheduler_.is_barred(rank) ||
+          !scheduler_.is_worth_starting(choice, waiting_for(choice), running_)) {
         continue;
       }
       workers_[rank].present = true;
@@ -425,7 +505,7 @@ class Model {
   void dispatch() {
     const auto maybe_asleep = [this](Rank) { return random_() % 2 == 0; };
     while (!backlog_.empty()) {
-      const auto rank = scheduler_.assign(maybe_asleep, running_);
+      const auto rank = scheduler_.assign(choice_for(backlog_.front()), maybe_asleep, running_);
       if (!rank) break;
       ASSERT_TRUE(workers_[*rank].present && !workers_[*rank].is_leaving);
       workers_[*rank].ring.push_back(backlog_.front());
@@ -433,19 +513,32 @@ class Model {
       begin(*rank);
     }
     if (!backlog_.empty()) return;
-    while (const auto victim = scheduler_.victim(running_)) {
-      ModelWorker& worker = workers_[*victim];
-      ASSERT_FALSE(worker.ring.empty());
-      const std::uint64_t task = worker.ring.front();
-      worker.ring.pop_front();
-      scheduler_.withdrawn(*victim);
-      const auto rank = scheduler_.assign_to_idle(kAny);
-      ASSERT_TRUE(rank);
-      workers_[*rank].ring.push_back(task);
-      begin(*rank);
+    bool is_settled = false;
+    while (!is_settled) {
+      const bool moved = move_queued(Choice::first);
+      is_settled = !move_queued(Choice::fallback) && !moved;
+      if (testing::Test::HasFatalFailure()) return;
     }
   }
 
+  bool move_queued(Choice choice) {
+    bool moved = false;
+    while (const auto victim = scheduler_.victim(choice, running_)) {
+      ModelWorker& worker = workers_[*victim];
+      EXPECT_FALSE(worker.ring.empty());
+      const std::uint64_t task = worker.ring.front();
+      worker.ring.pop_front();
+      scheduler_.withdrawn(*victim);
+      const auto rank = scheduler_.assign_to_idle(choice, kAny);
+      EXPECT_TRUE(rank);
+      workers_[rank.value()].ring.push_back(task);
+      begin(*rank);
+      moved = true;
+    }
+    return moved;
+  }
+
+  Lanes lanes_;
   Scheduler scheduler_;
   std::vector<ModelWorker> workers_;
   std::uint32_t cpus_;
@@ -466,12 +559,12 @@ std::uint64_t random_length(std::mt19937_64& random) {
 }
 
 TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+  for (std::uint64_t seed = 0; seed < 600; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
     const auto workers = static_cast<std::uint32_t>(1 + random() % 6);
     const auto cpus = static_cast<std::uint32_t>(1 + random() % 8);
-    Model model(workers, cpus, seed);
+    Model model(workers, cpus, seed, Lanes{.paired = seed % 2 != 0});
     std::uint64_t submitted = 0;
     for (int event = 0; event < 400; ++event) {
       if (random() % 2 == 0) {
@@ -492,14 +585,15 @@ TEST(SchedulerModel, HoldsItsInvariantsInRandomSchedules) {
 }
 
 TEST(SchedulerModel, LosesNothingWhileWorkersComeAndGo) {
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+  for (std::uint64_t seed = 0; seed < 600; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
     const auto workers = static_cast<std::uint32_t>(1 + random() % 6);
-    Model model(workers, static_cast<std::uint32_t>(1 + random() % 8), seed);
+    const Lanes lanes{.paired = seed % 2 != 0};
+    Model model(workers, static_cast<std::uint32_t>(1 + random() % 8), seed, lanes);
     std::uint64_t submitted = 0;
     for (int event = 0; event < 400; ++event) {
-      const auto rank = static_cast<Rank>(random() % workers);
+      const auto rank = static_cast<Rank>(random() % lanes.ranks(workers));
       switch (random() % 8) {
         case 0: model.die(rank); break;
         case 1: model.dismiss(rank); break;

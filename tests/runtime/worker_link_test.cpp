@@ -39,7 +39,7 @@ class StackTest : public ::testing::Test {
     return status.st_blocks;
   }
 
-  WorkerLink link_{0, 1, 0, 1 << 20, 0};
+  WorkerLink link_{0, Lanes{}, 1, 0, 1 << 20, 0};
   ipc::Mapping memory_{link_.channel_fd(), sizeof(ipc::Channel), ipc::Access::read_write};
   ipc::Channel& channel_ = memory_.as<ipc::Channel>();
 };

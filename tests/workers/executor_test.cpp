@@ -91,7 +91,7 @@ class ExecutorTest : public testing::Test {
  protected:
   void SetUp() override {
     run_python("log.clear()");
-    std::optional<WorkerModule> module = WorkerModule::import();
+    std::optional<WorkerModule> module = WorkerModule::import(false);
     ASSERT_TRUE(module);
     state.buffer_type = make_buffer_type(nullptr);
     state.collector_type = make_collector_type(nullptr);
