@@ -8,6 +8,7 @@
 
 #include "workers/forwarded_output.hpp"
 #include "workers/python.hpp"
+#include "workers/worker_note.hpp"
 
 #include <cstdint>
 
@@ -27,6 +28,7 @@ struct InterpreterState {
   ForwardedOutput output;
   RunningTask running;
   ArgumentMemory* arguments;     // nullptr: this interpreter is no worker
+  NoteSocket notes;              // to the user
   PyTypeObject* buffer_type;     // workers/buffer_object.hpp
   PyTypeObject* collector_type;  // workers/buffer_collector.hpp
 };
