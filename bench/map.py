@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.contest import Measure, Variant, floor, main, pools
-from harness.executors import INTERPRETERS, OWNGIL, POOL, PPE, THREADS, Face
+from harness.executors import (
+    INTERPRETERS,
+    OWNGIL,
+    OWNGIL_INTERPRETERS,
+    POOL,
+    PPE,
+    THREADS,
+    Face,
+)
 from harness.figures import Goal, Metric, Samples
 from harness.forks import Forks
 from harness.turns import Settings, Turn
@@ -125,7 +133,7 @@ def payload(name: str, title: str, make: Callable[[int], list[Any]], *goals: Goa
         name,
         title,
         [
-            *pools((OWNGIL,), mapped(make, 1, ())),
+            *pools((OWNGIL, OWNGIL_INTERPRETERS), mapped(make, 1, ())),
             *pools((POOL, PPE), mapped(make, 1, _SIZES)),
             *pools(("loky",), mapped(make, 1, (4096,))),
             *pools(("joblib", "pebble"), mapped(make, 0.1, (4096,))),
@@ -135,8 +143,13 @@ def payload(name: str, title: str, make: Callable[[int], list[Any]], *goals: Goa
             *pools((THREADS, INTERPRETERS), mapped(make, 0.02, ())),
         ],
         (Metric("items", "rate", "million/s", 1e-6),),
-        (*goals, Goal("items", "better", 1, POOL)),
-        references=(POOL, PPE),
+        (
+            *goals,
+            Goal("items", "better", 1, POOL),
+            Goal("items", "within", 1.1, OWNGIL, contender=OWNGIL_INTERPRETERS),
+            Goal("items", "better", 50, INTERPRETERS, contender=OWNGIL_INTERPRETERS),
+        ),
+        references=(POOL, PPE, OWNGIL),
     )
 
 

@@ -172,9 +172,11 @@ VARIANTS = (
             Goal("round trip", "at most", 2),
             Goal("round trip", "at most", 20, statistic="p99"),
             Goal("round trip", "better", 60, PPE),
+            Goal("round trip", "within", 1.1, OWNGIL, contender=OWNGIL_INTERPRETERS),
+            Goal("round trip", "better", 50, INTERPRETERS, contender=OWNGIL_INTERPRETERS),
         ),
         rounds=15,
-        references=(PPE, _PIPE),
+        references=(PPE, _PIPE, OWNGIL),
     ),
     Variant(
         "main",

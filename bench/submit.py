@@ -68,7 +68,12 @@ VARIANTS = (
             Metric("end to end", "rate", "thousand/s", 1e-3),
             Metric("submit", "rate", "thousand/s", 1e-3),
         ),
-        (Goal("end to end", "at least", 1000),),
+        (
+            Goal("end to end", "at least", 1000),
+            Goal("end to end", "within", 1.1, OWNGIL, contender=OWNGIL_INTERPRETERS),
+            Goal("end to end", "better", 50, INTERPRETERS, contender=OWNGIL_INTERPRETERS),
+        ),
+        references=(PPE, OWNGIL),
         rounds=9,
     ),
 )

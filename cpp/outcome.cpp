@@ -21,6 +21,7 @@
 
 namespace owngil::cpp {
 
+using runtime::Collateral;
 using runtime::Ending;
 using runtime::Failure;
 using runtime::Task;
@@ -189,15 +190,37 @@ DeathFacts death_of(const Failure& failure) {
   if (failure.oom.verdict != Verdict::unknown) {
     death.oom = failure.oom.verdict == Verdict::likely;
   }
+  death.collateral = failure.collateral == Collateral::yes;
+  if (failure.collateral == Collateral::unknown) death.collateral.reset();
   return death;
+}
+
+const char* loss_by_death(const Failure& failure) {
+  if (failure.collateral == Collateral::yes) {
+    return " It shared its process with the worker whose task ended that.";
+  }
+  if (failure.collateral == Collateral::unknown) {
+    return " It shared its process with other workers, and nobody can tell whose task ended it.";
+  }
+  if (failure.cost_others) {
+    return " What the other workers of its process ran is lost with it; the pool goes on.";
+  }
+  if (failure.task == runtime::kInitializerTask) return "";
+  return " Only this task is lost; the pool goes on.";
+}
+
+const char* loss_by_limit(const Failure& failure) {
+  if (failure.cost_others) {
+    return "It did not stop when it was told to, and so its process was killed, with the other "
+           "workers that lived there. With Kind::process it would have been alone.";
+  }
+  return "Its worker was stopped; no other task is lost.";
 }
 
 WorkerDied worker_died(const Failure& failure) {
   std::string text = "the worker that ran " + describe_task(failure) + " ended " + how(failure) +
-                     " after " + seconds(failure.ran_ns) + " (" + describe_worker(failure) + ").";
-  if (failure.task != runtime::kInitializerTask) {
-    text += " Only this task is lost; the pool goes on.";
-  }
+                     " after " + seconds(failure.ran_ns) + " (" + describe_worker(failure) + ")." +
+                     loss_by_death(failure);
   DeathFacts death = death_of(failure);
   if (death.oom.value_or(false)) {
     text += "\nThe kernel has probably killed it for lack of memory.";
@@ -215,8 +238,8 @@ TaskTimeout task_timeout(const Failure& failure) {
           : "the limit of " + seconds(failure.limit_ns) + " for " + task;
   text += " has passed; ";
   if (failure.begun) {
-    text += "it had run for " + seconds(failure.ran_ns) + " (" + describe_worker(failure) +
-            "). Its worker was stopped; no other task is lost.";
+    text += "it had run for " + seconds(failure.ran_ns) + " (" + describe_worker(failure) + "). " +
+            loss_by_limit(failure);
   } else {
     text += "it had not begun.";
   }
@@ -244,10 +267,15 @@ std::vector<std::string> attempts_of(const Task& task) {
   return told;
 }
 
-bool has_always_died(const Task& task) {
+bool is_to_blame(Ending ending, const Failure& failure) {
+  return ending == Ending::died && failure.collateral == Collateral::no;
+}
+
+bool is_poison(const Task& task) {
   return task.terms != nullptr && !task.terms->attempts.empty() &&
+         is_to_blame(task.ending, *task.failure) &&
          std::ranges::all_of(task.terms->attempts, [](const runtime::Attempt& attempt) {
-           return attempt.ending == Ending::died;
+           return attempt.failure && is_to_blame(attempt.ending, *attempt.failure);
          });
 }
 
@@ -259,7 +287,7 @@ template <typename E>
 
 [[noreturn]] void raise_died(const Task& task) {
   WorkerDied died = worker_died(*task.failure);
-  if (!has_always_died(task)) raise(std::move(died), task);
+  if (!is_poison(task)) raise(std::move(died), task);
   const std::size_t runs = task.terms->attempts.size() + 1;
   raise(PoisonTask("given up after " + std::to_string(runs) + " runs: " + died.what(),
                    std::move(died.facts), std::move(died.death)),

@@ -23,7 +23,7 @@ enum class Verb : std::uint32_t {
   spawn_failed = 5,  // key, text: why
   // the user's process to a template, or to a host of interpreters
   fork = 6,  // key; descriptor: the socket of the new worker, or of a new host
-  // a template to the user's process
+  // a template to the user's process; or a worker of a host, on its socket
   note = 7,  // text: a warning that the user should read
   // the user's process to a new worker, on the worker's socket, before there is a worker
   welcome = 8,  // key, status: WelcomeFlag, text: the pool's name; descriptors: WelcomeFd, then

@@ -78,7 +78,7 @@ class ProcessHost {
     // There never was a worker, or it ended before it could say anything. `with_others`: its host
     // has died, and of others who lived there that is told, too.
     std::function<void(std::uint64_t key, const std::string& reason, bool with_others)> failed;
-    // Something that the user should read: a warning of the template's.
+    // Something that the user should read: a warning of a template's or a worker's.
     std::function<void(const std::string& text)> note;
   };
 

@@ -214,15 +214,22 @@ void ProcessHost::State::read_host(std::uint64_t id) {
 
 void ProcessHost::State::read_end(std::uint64_t key, Events& events) {
   Launch& launch = *launches_.at(key);
-  ipc::ControlMessage message;
-  switch (ipc::receive_control(launch.watched->fd(), message)) {
-    case ipc::Receive::nothing: watch_launch(key); return;
-    case ipc::Receive::closed: break;
-    case ipc::Receive::got:
-      if (message.header.verb != ipc::Verb::ended) break;
-      launch.exit = WorkerExit{message.header.status, true, 0, {}, false};
-      finish(key, events);
-      return;
+  for (;;) {
+    ipc::ControlMessage message;
+    switch (ipc::receive_control(launch.watched->fd(), message)) {
+      case ipc::Receive::nothing: watch_launch(key); return;
+      case ipc::Receive::closed: break;
+      case ipc::Receive::got:
+        if (message.header.verb == ipc::Verb::note) {
+          events.push_back({Event::What::note, 0, 0, {}, message.text});
+          continue;
+        }
+        if (message.header.verb != ipc::Verb::ended) break;
+        launch.exit = WorkerExit{message.header.status, true, 0, {}, false};
+        finish(key, events);
+        return;
+    }
+    break;
   }
   // Its process has ended, or a task has closed every descriptor there.
   launch.watched = std::move(launch.pidfd);

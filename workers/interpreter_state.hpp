@@ -9,6 +9,7 @@
 #include "workers/forwarded_output.hpp"
 #include "workers/python.hpp"
 #include "workers/refusal.hpp"
+#include "workers/worker_note.hpp"
 
 #include <cstdint>
 
@@ -30,6 +31,7 @@ struct InterpreterState {
   bool may_refuse;               // what cannot run here is to run elsewhere
   Refusal refusal;               // only if it may
   ArgumentMemory* arguments;     // nullptr: this interpreter is no worker
+  NoteSocket notes;              // to the user
   PyTypeObject* buffer_type;     // workers/buffer_object.hpp
   PyTypeObject* collector_type;  // workers/buffer_collector.hpp
 };

@@ -12,6 +12,7 @@
 #include "workers/run_worker.hpp"
 #include "workers/stack_dump.hpp"
 #include "workers/template.hpp"
+#include "workers/worker_note.hpp"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -140,12 +141,14 @@ PyObject* serve_interpreters_method(PyObject*, PyObject* arguments) noexcept {
 }
 
 // begin_interpreter(socket) -> worker: in the new interpreter
-PyObject* begin_interpreter(PyObject*, PyObject* number) noexcept {
+PyObject* begin_interpreter(PyObject* module, PyObject* number) noexcept {
   const int socket = static_cast<int>(PyLong_AsLong(number));
   if (PyErr_Occurred() != nullptr) return nullptr;
   return guarded([&]() -> PyObject* {
     try {
-      return as_tuple(enlist(socket, OutputOf::worker));
+      const Enlisted worker = enlist(socket, OutputOf::worker);
+      interpreter_state(module).notes = note_socket(socket);
+      return as_tuple(worker);
     } catch (const std::exception& error) {
       report_failure(socket, error.what());
       throw;
@@ -197,6 +200,17 @@ PyObject* send_note_method(PyObject*, PyObject* text) noexcept {
   if (bytes == nullptr) return nullptr;
   send_note({bytes, static_cast<std::size_t>(size)});
   Py_RETURN_NONE;
+}
+
+// note_once(text): of a worker that has a host.
+PyObject* note_once_method(PyObject* module, PyObject* text) noexcept {
+  Py_ssize_t size = 0;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text, &size);
+  if (bytes == nullptr) return nullptr;
+  return guarded([&]() -> PyObject* {
+    note_once(interpreter_state(module).notes, {bytes, static_cast<std::size_t>(size)});
+    Py_RETURN_NONE;
+  });
 }
 
 // The template keeps nobody's pipe open; its workers get outputs of their own.
@@ -292,6 +306,7 @@ PyMethodDef methods[] = {
     {"exit_process", exit_process, METH_O, nullptr},
     {"await_fork", await_fork_method, METH_VARARGS, nullptr},
     {"send_note", send_note_method, METH_O, nullptr},
+    {"note_once", note_once_method, METH_O, nullptr},
     {"let_go_of_output", let_go_of_output, METH_NOARGS, nullptr},
     {"fork_for_nothing", fork_for_nothing_method, METH_NOARGS, nullptr},
     {"share_pages", share_pages, METH_O, nullptr},

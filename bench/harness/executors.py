@@ -258,7 +258,9 @@ KINDS = {
         Kind("Dask", "distributed", "LocalCluster", _open_dask),
         Kind("Ray", "ray", "remote", _open_ray),
         Kind(THREADS, "concurrent.futures", THREADS, _open_standard(THREADS)),
-        Kind(INTERPRETERS, "concurrent.futures", INTERPRETERS, _open_standard(INTERPRETERS)),
+        Kind(
+            INTERPRETERS, "concurrent.futures", INTERPRETERS, _open_standard(INTERPRETERS), (3, 14)
+        ),
     )
 }
 

@@ -15,17 +15,24 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _core, _worker
+from . import _core, _refused_imports, _without_extensions, _worker
 from ._cpython import interpreters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
 
     Config = dict[str, Any]
 
-__all__ = ["REFUSALS", "REFUSED_IMPORTS", "chain_of", "import_extensions", "main", "serve"]
+__all__ = [
+    "REFUSALS",
+    "chain_of",
+    "import_extensions",
+    "main",
+    "serve",
+    "stop_tracing",
+]
 
 # They refuse to be loaded in an interpreter, or need what a worker does not have.
 _NOT_FOR_WORKERS = {
@@ -49,8 +56,14 @@ _ENTRY = (
 # What CPython says that an interpreter may not do, and what to do instead.
 _ELSEWHERE = 'run it in a process of its own, with Pool(kind="process")'
 _WAYS_OUT = (
-    ("does not support loading in subinterpreters", f"it needs an interpreter alone: {_ELSEWHERE}"),
-    ("cannot load module more than once per process", f"one interpreter has it: {_ELSEWHERE}"),
+    *(
+        (words, f"it needs an interpreter alone: {_ELSEWHERE}")
+        for words in _refused_imports.REFUSALS
+    ),
+    *(
+        (words, f"one interpreter has it: {_ELSEWHERE}")
+        for words in _refused_imports.ONE_INTERPRETER
+    ),
     (
         "fork not supported for isolated subinterpreters",
         f"a child of fork() would crash here: use subprocess, or {_ELSEWHERE}",
@@ -70,7 +83,6 @@ _WAYS_OUT = (
 )
 
 REFUSALS = tuple(words for words, _ in _WAYS_OUT)
-REFUSED_IMPORTS = REFUSALS[:2]
 
 
 # --- the host
@@ -92,6 +104,22 @@ def import_extensions() -> None:
             __import__(name)
         except Exception:
             pass  # a worker that needs it gets the error
+
+
+def stop_tracing(tell: Callable[[str], None]) -> None:
+    """tracemalloc hooks the allocators of all interpreters, and keeps what they own in one table,
+    under one lock: 8 of them were 13 times slower. Only this interpreter could ask it.
+    """
+    try:
+        import _tracemalloc
+    except ImportError:
+        return  # it is an optional part of Python
+    if _tracemalloc.is_tracing():
+        _tracemalloc.stop()
+        tell(
+            "owngil: tracemalloc knows only one interpreter of a process, so it is off in workers "
+            'of kind="interpreter". To trace in workers use Pool(kind="process").'
+        )
 
 
 def _dynload() -> str:
@@ -141,6 +169,7 @@ def _take_part() -> None:
 
     os._exit = posix._exit = _core.exit_process  # type: ignore[assignment]
     _worker.explain = explain
+    _without_extensions.tell_of_refusals()
 
 
 def explain(error: BaseException) -> None:

@@ -12,17 +12,16 @@ Not: an answer. `_core.note_refusal` keeps the first word of each task, for C++ 
 
 from __future__ import annotations
 
-import _imp
 import dis
 import sys
 from types import CodeType, FunctionType, MethodType
 
-from . import _core, _worker
-from ._interpreter import REFUSALS, REFUSED_IMPORTS, chain_of
+from . import _core, _refused_imports, _worker
+from ._interpreter import REFUSALS, chain_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from ._errors import NeedsProcess
@@ -55,7 +54,7 @@ def look_at(error: BaseException) -> None:
         text = str(one)
         for words in REFUSALS:
             if words in text:
-                name = getattr(one, "name", None) if words in REFUSED_IMPORTS else None
+                name = one.name if isinstance(one, ImportError) else None
                 _core.note_refusal(f"module {name}" if name else words)
                 return
 
@@ -74,24 +73,9 @@ def needs_process(what: str, raised: BaseException | None) -> NeedsProcess:
     return error
 
 
-def _watch_imports() -> None:
-    for name in ("create_dynamic", "create_builtin", "exec_dynamic", "exec_builtin"):
-        setattr(_imp, name, _watched(getattr(_imp, name)))
-
-
-def _watched(call: Callable[..., Any]) -> Callable[..., Any]:
-    def watched(subject: Any, *args: Any) -> Any:
-        try:
-            return call(subject, *args)
-        except ImportError as error:
-            if any(words in str(error) for words in REFUSED_IMPORTS):
-                # A spec, or a module that has one.
-                name = getattr(subject, "name", None) or subject.__name__
-                _core.note_refusal(f"module {name}")
-                _lacking.update(_half_imported())
-            raise
-
-    return watched
+def _on_refused_import(name: str, _: ImportError) -> None:
+    _core.note_refusal(f"module {name}")
+    _lacking.update(_half_imported())
 
 
 def _half_imported() -> Iterator[str]:
@@ -179,5 +163,6 @@ def _import(names: dict[str, Any], name: str, taken: tuple[str, ...] | None, lev
         pass  # its own code will meet it; what was refused is noted
 
 
-_worker.explain = None  # `needs_process` says it
-_watch_imports()
+# Nobody has to be told what an interpreter cannot do: it is done elsewhere.
+_worker.explain = None
+_refused_imports.observe_alone(_on_refused_import)

@@ -47,7 +47,7 @@ def main(role: str) -> None:
         born = _core.begin_worker() if role == "worker" else _core.begin_host()
         _adopt(config)
         _preload(config.get("preload", ()), _warn)
-        _prepare_host(config)
+        _prepare_host(config, _warn)
     if isinstance(born, int):
         from ._interpreter import serve
 
@@ -67,7 +67,7 @@ def _serve(config: Config) -> Any:
     if preload:
         _share(everything=True)
     started = _preload(preload, _core.send_note)
-    _prepare_host(config)
+    _prepare_host(config, _core.send_note)
     spawn_argv = _spawn_argv(config) if _keeps_threads(started) else []
     _flush()
     if not config["hosts"]:
@@ -115,11 +115,12 @@ def _take_signals(config: Config) -> None:
     _signal.signal(_core.INTERRUPT_SIGNAL, _core.interrupt_task)
 
 
-def _prepare_host(config: Config) -> None:
+def _prepare_host(config: Config, tell: Any) -> None:
     if config["hosts"]:
-        from ._interpreter import import_extensions
+        from ._interpreter import import_extensions, stop_tracing
 
         import_extensions()
+        stop_tracing(tell)
 
 
 def _exit(code: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command `owngil`: what it prints, what it refuses, and that its three ways agree."""
+"""The command `owngil`: what it prints, what it refuses, and that the ways of the demo agree."""
 
 import importlib.util
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import kinds
 from owngil import __version__
 from owngil._cli import main, workloads
 from owngil._cli.cpu_clock import cpu_seconds
@@ -57,18 +58,20 @@ def test_a_count_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("three_modules")
-def test_demo_does_the_same_work_in_three_ways(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_does_the_same_work_in_every_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--n", "1000", "--json"]) == 0
     captured = capsys.readouterr()
     record = json.loads(captured.out)
     assert [experiment["name"] for experiment in record["experiments"]] == ["countdown", "parse"]
     for experiment in record["experiments"]:
         ways = [row["way"] for row in experiment["rows"]]
-        assert ways == ["serial", "2 threads", "2 processes"]
+        interpreters = ["2 interpreters"] if "interpreter" in kinds.HERE else []
+        assert ways == ["serial", "2 threads", "2 processes", *interpreters]
         assert len({row["result"] for row in experiment["rows"]}) == 1
         assert all(row["cpu_seconds"] >= 0 for row in experiment["rows"])
     expected = sum(map(workloads.count_nodes, workloads.standard_library()))
     assert record["experiments"][1]["rows"][0]["result"] == expected > 0
+    assert (record["no_interpreters"] == "") == ("interpreter" in kinds.HERE)
     assert captured.err == ""  # no live line off a terminal
 
 
@@ -79,6 +82,19 @@ def test_demo_shows_a_table_a_sentence_and_bars(capsys: pytest.CaptureFixture[st
     for text in ("seconds", "times faster", "CPU used", "countdown(1,000), once", "1 process", "█"):
         assert text in out
     assert "with the same results" in out
+    assert ("Not in interpreters: " in out) == ("interpreter" not in kinds.HERE)
+
+
+@pytest.mark.usefixtures("three_modules")
+def test_demo_says_why_there_are_no_interpreters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "hexversion", 0x030C_01F0)
+    assert main(["demo", "--n", "1000"]) == 0
+    out = capsys.readouterr().out
+    assert "2 processes" in out
+    assert "2 interpreters" not in out
+    assert 'Not in interpreters: kind="interpreter" needs CPython 3.13 or later' in out
 
 
 def test_the_live_line_shows_what_runs_and_is_wiped_at_the_end(

@@ -11,7 +11,7 @@
 //      ├─ TaskCancelled       it was cancelled, or told to stop
 //      ├─ TaskTimeout         one of its limits has passed
 //      └─ WorkerDied          its worker died; the pool lives on
-//         └─ PoisonTask       so it did in each of its runs
+//         └─ PoisonTask       so it did in each of its runs, and by the task's own fault
 //
 // What the system refuses (memory, descriptors, processes) comes as std::system_error or
 // std::bad_alloc, wrong arguments as std::invalid_argument.
@@ -121,6 +121,9 @@ struct DeathFacts {
   std::uint64_t peak_rss_bytes = 0;  // the most memory that it ever had; 0: unknown
   std::optional<bool> oom = {};  // whether the kernel has probably killed it for lack of memory;
                                  // nothing: nobody counts such kills here
+  // Whether another worker in the same process was to blame, as with Kind::interpreter; nothing:
+  // nobody can tell who was.
+  std::optional<bool> collateral = false;
 };
 
 class OWNGIL_EXPORT WorkerDied : public TaskError {

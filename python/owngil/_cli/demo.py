@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Do the same CPU-bound work in one thread, in threads, and in workers that own their GIL.
 
-Two pieces of work, each done in three ways:
+Two pieces of work, each done serially, in threads, in processes and in interpreters:
   countdown   `while n > 0: n -= 1`, pure Python, once for each worker
   parse       every module of this Python's standard library is parsed with `ast`
               and its nodes are counted: real work on real files
 
 Threads of one process share one GIL, so only one of them computes at a time.
 A worker of owngil.Pool has an interpreter and a GIL of its own, so it computes beside the
-others. `CPU used` is the user and system time of all processes that took part: when it is
-about the same in two rows, the faster row did the same work on more CPUs at once.
+others: each in a process of its own, or (from CPython 3.13 on) all in one. `CPU used` is the
+user and system time of all processes that took part: when it is about the same in two rows,
+the faster row did the same work on more CPUs at once.
 """
 
 import argparse
@@ -20,8 +21,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from owngil._cli import plot, workloads
@@ -38,6 +38,12 @@ examples:
   owngil demo --plot demo.png      the bars as a picture, too (pip install 'owngil[plot]')
   owngil demo --json > demo.json   the figures for a program to read
 """
+
+# How the sentence goes on after "2 processes" and "2 interpreters", which are these rows.
+_OWNERS = {
+    2: "that each own an interpreter and its GIL were",
+    3: "that each own a GIL in one process",
+}
 
 # A serial row that got less than this share of a CPU had to wait for somebody else.
 _QUIET = 0.9
@@ -95,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; the exit status is 1 if the three ways do not agree."""
+    """Run the demo; the exit status is 1 if the ways do not agree."""
     if arguments.plot:
         plot.require(arguments.plot)
     paths = workloads.standard_library()
@@ -104,7 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
     for path in paths:
         _read(path)  # so that no way pays for a cold disk
 
-    with LiveLine() as live, _ways(arguments.workers, live) as (ways, start_seconds):
+    absent = _why_no_interpreters()
+    kinds = ("process",) if absent else ("process", "interpreter")
+    with LiveLine() as live, _ways(arguments.workers, kinds, live) as (ways, start_seconds):
         experiments = [
             _experiment(
                 "countdown",
@@ -127,45 +135,60 @@ def run(arguments: argparse.Namespace) -> int:
     agree = all(row.result == e.rows[0].result for e in experiments for row in e.rows)
     says = _sentence(experiments, arguments.workers, agree)
     if arguments.json:
-        print(json.dumps(_record(arguments, start_seconds, experiments, says), indent=2))
+        record = _record(arguments, start_seconds, experiments, says)
+        print(json.dumps(record | {"no_interpreters": absent}, indent=2))
     else:
         print(_report(start_seconds, experiments, says))
+        if absent:
+            print(f"Not in interpreters: {absent}")
     if arguments.plot:
         plot.draw(arguments.plot, experiments, says)
         print(f"Drawn into {arguments.plot}.", file=sys.stderr)
     return 0 if agree else 1
 
 
+def _why_no_interpreters() -> str:
+    from owngil._cpython import interpreters
+
+    try:
+        interpreters()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
 @contextmanager
-def _ways(workers: int, live: LiveLine) -> Iterator[tuple[list[Way], float]]:
+def _ways(
+    workers: int, kinds: Sequence[str], live: LiveLine
+) -> Iterator[tuple[list[Way], dict[str, float]]]:
+    """The ways, and how many seconds it took to start the workers of each kind."""
     from owngil import Pool
 
-    def pool_way(name: str, pool: Executor, pids: Callable[[], list[int]]) -> Way:
-        return Way(name, lambda function, items: pool.map(function, items), pids)
-
+    ways = [Way("serial", map, list)]
+    start_seconds = {}
     live.show("starting the workers")
-    began = time.perf_counter()
-    with Pool(workers) as processes, Pool(workers, kind="thread") as threads:
-        for pool in (processes, threads):
+    with ExitStack() as pools:
+        for kind in ("thread", *kinds):
+            began = time.perf_counter()
+            pool = pools.enter_context(Pool(workers, kind=kind))
             # One parse in each, so that no measured row pays for the import of `ast`.
             for future in [
                 pool.submit(workloads.count_nodes, workloads.__file__) for _ in range(workers)
             ]:
                 future.result()
-            if pool is processes:
-                start_seconds = time.perf_counter() - began
-        yield (
-            [
-                Way("serial", map, list),
-                pool_way(_plural(workers, "thread"), threads, list),
-                pool_way(
-                    _plural(workers, "process", "processes"),
-                    processes,
-                    lambda: [worker.pid for worker in processes.stats().workers if worker.pid],
-                ),
-            ],
-            start_seconds,
-        )
+            if kind != "thread":
+                start_seconds[kind] = time.perf_counter() - began
+            ways.append(_way_of(kind, workers, pool))
+        yield ways, start_seconds
+
+
+def _way_of(kind: str, workers: int, pool: Any) -> Way:
+    def pids() -> list[int]:
+        found = {worker.pid for worker in pool.stats().workers if worker.pid}
+        return sorted(found - {os.getpid()})
+
+    name = _plural(workers, kind, "processes" if kind == "process" else "")
+    return Way(name, lambda function, items: pool.map(function, items), pids)
 
 
 def _experiment(
@@ -198,13 +221,16 @@ def _sentence(experiments: Sequence[Experiment], workers: int, agree: bool) -> s
         return "The ways do not agree on the result: this is a bug, please report it."
     cpus = len(os.sched_getaffinity(0))
     threads = " and ".join(f"{e.rows[1].times_faster:.2f}" for e in experiments)
-    owners = " and ".join(f"{e.rows[2].times_faster:.2f}" for e in experiments)
+    owners = [
+        f"{way.way} {_OWNERS[number]} "
+        + " and ".join(f"{e.rows[number].times_faster:.2f}" for e in experiments)
+        for number, way in list(enumerate(experiments[0].rows))[2:]
+    ]
     has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     first = "that share one GIL" if has_gil else "of this Python without a GIL"
     sentence = (
         f"{_plural(workers, 'thread').capitalize()} {first} were {threads} times as fast as one; "
-        f"{_plural(workers, 'process', 'processes')} that each own an interpreter and its GIL were "
-        f"{owners} times as fast, on {_plural(cpus, 'CPU')}, with the same results."
+        f"{', '.join(owners)} times as fast, on {_plural(cpus, 'CPU')}, with the same results."
     )
     if workers < cpus:
         sentence += f" (There are {cpus} CPUs: try --workers {cpus}.)"
@@ -219,7 +245,7 @@ def _sentence(experiments: Sequence[Experiment], workers: int, agree: bool) -> s
     return sentence
 
 
-def _report(start_seconds: float, experiments: Sequence[Experiment], says: str) -> str:
+def _report(start_seconds: dict[str, float], experiments: Sequence[Experiment], says: str) -> str:
     header = ["", "seconds", "times faster", "CPU used", ""]
     body: list[list[str]] = []
     for experiment in experiments:
@@ -242,7 +268,7 @@ def _report(start_seconds: float, experiments: Sequence[Experiment], says: str) 
     text += [
         "",
         says,
-        f"Starting the workers took {start_seconds * 1000:.0f} ms, which is not in the table; "
+        f"Starting the workers took {_milliseconds(start_seconds)}, which is not in the table; "
         f"each parse counted {experiments[1].rows[0].result:,} nodes.",
     ]
     return "\n".join(text)
@@ -250,7 +276,7 @@ def _report(start_seconds: float, experiments: Sequence[Experiment], says: str) 
 
 def _record(
     arguments: argparse.Namespace,
-    start_seconds: float,
+    start_seconds: dict[str, float],
     experiments: Sequence[Experiment],
     says: str,
 ) -> dict[str, object]:
@@ -267,6 +293,11 @@ def _record(
         "experiments": [dataclasses.asdict(experiment) for experiment in experiments],
         "says": says,
     }
+
+
+def _milliseconds(start_seconds: dict[str, float]) -> str:
+    times = [f"{seconds * 1000:.0f} ms ({kind})" for kind, seconds in start_seconds.items()]
+    return " and ".join(times)
 
 
 def _read(path: str) -> None:

@@ -12,7 +12,7 @@ from owngil._cli.command_error import CommandError
 if TYPE_CHECKING:
     from owngil._cli.demo import Experiment
 
-_COLOURS = ("#9aa5b1", "#d98e4a", "#3f7fb5")
+_COLOURS = ("#9aa5b1", "#d98e4a", "#3f7fb5", "#5a9e6f")
 
 
 def require(path: str) -> None:

@@ -172,7 +172,7 @@ def test_a_traced_map_goes_on_behind_an_item_that_fails_and_can_be_closed() -> N
 def test_workers_sample_their_own_gil(kind: str) -> None:
     try:
         opened = owngil.Pool(1, kind=kind)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # this Python has no such workers
         pytest.skip(str(error))
     with opened as pool, owngil.trace() as recording:
         assert pool.submit(sum, range(3_000_000)).result()
