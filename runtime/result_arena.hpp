@@ -48,7 +48,8 @@ class ResultArena final : public ipc::BufferOwner {
   // Of a buffer made now: how often this process had forked.
   [[nodiscard]] static std::uint64_t stamp() noexcept;
   void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
-  void let_go(ipc::BlockRef block) noexcept { let_go(block, stamp()); }
+  // One that nobody could write to.
+  void let_go(ipc::BlockRef block) noexcept { drop(block.offset, false); }
 
   // A hold on what lies there in whichever of them it is. nullptr: in none, or the user has written
   // to it, or its worker is gone.
