@@ -40,7 +40,8 @@ class ResultArena final : public ipc::BufferOwner {
 
   void release() noexcept;  // the link's hold
 
-  // From now on these are out. False: one of them cannot be, and none is.
+  // From now on these are out. False: one of them cannot be, as another that is out lies there, and
+  // none is.
   [[nodiscard]] bool take_out(const std::vector<ipc::BlockRef>& blocks);
   // Requires: it is out.
   [[nodiscard]] std::byte* at(ipc::BlockRef block) const noexcept { return view_.at(block); }
@@ -74,6 +75,7 @@ class ResultArena final : public ipc::BufferOwner {
   };
 
   ~ResultArena() = default;
+  [[nodiscard]] bool overlaps(ipc::BlockRef block) const;
   [[nodiscard]] SharedBlock* freeze_part(const std::byte* data, std::size_t size);
   void drop(std::uint64_t offset, bool is_part) noexcept;
 

@@ -4,10 +4,11 @@
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
 // a process would that was killed, "hold" waits until the test calls open() or the worker is
 // killed, "obey" until it is interrupted, too; "print" is said to have printed, "grow" makes the
-// worker's memory larger.
+// worker's memory larger. The buffers of a call are answered with buffers that hold the same.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
+#include "ipc/buffer_list.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/item.hpp"
@@ -180,12 +181,14 @@ class PlayedWorkers {
 
   class Runner final : public workers::TaskRunner {
    public:
-    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end)
-        : world_(world), key_(key), end_(end) {}
+    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end,
+           const ipc::ArenaView& arguments)
+        : world_(world), key_(key), end_(end), arguments_(arguments) {}
 
     void run(const workers::Task& task, const workers::ReceivedBlobs& blobs,
              workers::Reply& reply) override {
       if (!blobs.find(task.function)) throw Killed{};  // shows as a death in the test
+      if (task.format == ipc::Format::buffers) return echo_buffers(task.payload, reply);
       if (task.kind != ipc::TaskKind::chunk) {
         obey(task.payload);
         static_cast<void>(reply.set(status_of(task.payload), ipc::Format::tagged, task.payload,
@@ -217,6 +220,20 @@ class PlayedWorkers {
     }
 
    private:
+    void echo_buffers(std::span<const std::byte> payload, workers::Reply& reply) {
+      const ipc::BufferList list = ipc::BufferList::read(payload).value();
+      std::vector<std::byte> answer(payload.begin(), payload.end());
+      for (std::uint32_t i = 0; i != list.size(); ++i) {
+        const ipc::BlockRef taken = reply.memory().allocate(list[i].size).value();
+        std::memcpy(reply.memory().at(taken.offset), arguments_.checked(list[i]), taken.size);
+        std::memcpy(answer.data() + sizeof(ipc::BufferListHead) + i * sizeof taken, &taken,
+                    sizeof taken);
+        EXPECT_TRUE(end_.try_push_return(list[i].offset));
+      }
+      obey(list.rest());
+      EXPECT_TRUE(reply.set(ipc::Status::returned, ipc::Format::buffers, answer));
+    }
+
     static ipc::Status status_of(std::span<const std::byte> bytes) {
       return starts_with(bytes, "raise") ? ipc::Status::raised : ipc::Status::returned;
     }
@@ -244,6 +261,7 @@ class PlayedWorkers {
     PlayedWorkers& world_;
     std::uint64_t key_;
     ipc::WorkerEnd& end_;
+    const ipc::ArenaView& arguments_;
     bool printed_ = false;
   };
 
@@ -325,7 +343,7 @@ class PlayedWorkers {
       return;
     }
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
-    Runner runner(*this, key, end);
+    Runner runner(*this, key, end, arguments);
     const workers::MemoryReader reader{[]() noexcept { return private_bytes_; },
                                        []() noexcept { return private_bytes_; }};
     const std::uint64_t limit = channel.as<ipc::Channel>().header.memory_limit;
