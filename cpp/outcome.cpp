@@ -44,9 +44,9 @@ Value value_of_pickle(Span pickle) {
   return Value::of(Pickled{Bytes(pickle.begin(), pickle.end())});
 }
 
-Value value_of_tagged(Span bytes) {
+Value value_of_tagged(Span bytes, std::span<const Span> buffers = {}) {
   if (std::optional<Value> value = read_tagged_scalar(bytes)) return *std::move(value);
-  std::optional<Bytes> pickle = tagged_to_pickle(bytes);
+  std::optional<Bytes> pickle = tagged_to_pickle(bytes, buffers);
   if (!pickle) {
     throw TaskError("owngil: a result of " + std::to_string(bytes.size()) + " bytes is unreadable");
   }
@@ -63,8 +63,13 @@ Value value_of_buffers(std::byte* data, std::size_t size, runtime::ResultArena& 
     blocks.push_back((*list)[i]);
     buffers.emplace_back(arena.at(blocks.back()), static_cast<std::size_t>(blocks.back().size));
   }
-  std::optional<Value> value = read_pickle(list->pickle(), buffers);
-  if (!value) value = Value::of(Pickled{with_buffers(list->pickle(), buffers)});
+  std::optional<Value> value;
+  if (list->is_tagged()) {
+    value = value_of_tagged(list->rest(), buffers);
+  } else {
+    value = read_pickle(list->rest(), buffers);
+    if (!value) value = Value::of(Pickled{with_buffers(list->rest(), buffers)});
+  }
   for (std::uint32_t i = 0; i != list->size(); ++i) {
     ipc::take_out_buffer(data, i);
     arena.let_go(blocks[i]);

@@ -72,8 +72,8 @@ Bytes integer_of(std::string_view text) {
 
 class Transcoder : ByteReader<Nonsense> {
  public:
-  explicit Transcoder(std::span<const std::byte> tagged)
-      : ByteReader(tagged), begin_(tagged.data()) {}
+  Transcoder(std::span<const std::byte> tagged, std::span<const std::span<const std::byte>> buffers)
+      : ByteReader(tagged), begin_(tagged.data()), buffers_(buffers) {}
 
   Bytes run() {
     value(0);
@@ -108,6 +108,42 @@ class Transcoder : ByteReader<Nonsense> {
     utf8.reserve(size);
     for (std::uint32_t i = 0; i != size; ++i) put_utf8(utf8, raw<Unit>());
     writer_.text(utf8);
+  }
+
+  // numpy.ndarray(shape, type, buffer): whoever may not write to the bytes has them read-only.
+  void array() {
+    const auto element = workers::element_type(raw<std::uint8_t>());
+    const auto flags = raw<std::uint8_t>();
+    const auto dimensions = raw<std::uint8_t>();
+    std::uint64_t size = element.size;
+    if (size == 0 || dimensions > workers::kCodecMaxDimensions) throw Nonsense();
+    writer_.global("numpy", "ndarray");
+    writer_.op(Op::mark);
+    writer_.op(Op::mark);
+    for (std::uint8_t i = 0; i != dimensions; ++i) {
+      const auto length = raw<std::int64_t>();
+      if (length < 0 || __builtin_mul_overflow(size, static_cast<std::uint64_t>(length), &size)) {
+        throw Nonsense();
+      }
+      writer_.integer(length);
+    }
+    writer_.op(Op::tuple);
+    writer_.text({&element.letter, 1});
+    const auto elements = (flags & workers::kApart) != 0 ? next_buffer() : take(size);
+    if (elements.size() != size) throw Nonsense();
+    if ((flags & workers::kReadOnly) != 0) {
+      writer_.binary(elements);
+    } else {
+      writer_.byte_array(elements);
+    }
+    writer_.op(Op::tuple);
+    writer_.op(Op::reduce);
+  }
+  std::span<const std::byte> next_buffer() {
+    if (buffers_.empty()) throw Nonsense();
+    const auto next = buffers_.front();
+    buffers_ = buffers_.subspan(1);
+    return next;
   }
 
   void value(int depth) {
@@ -151,6 +187,7 @@ class Transcoder : ByteReader<Nonsense> {
         items(count_of(1), depth);
         writer_.op(Op::tuple);
         break;
+      case Tag::array: array(); break;
       case Tag::list:
       case Tag::dict: return container(tag, depth, remember);
       case Tag::reference: {
@@ -182,6 +219,7 @@ class Transcoder : ByteReader<Nonsense> {
   }
 
   const std::byte* const begin_;
+  std::span<const std::span<const std::byte>> buffers_;  // that are not taken yet
   PickleWriter writer_;
   std::unordered_map<std::uint32_t, std::uint32_t> memo_;  // place, index in the pickle's memo
 };
@@ -196,9 +234,10 @@ std::optional<Value> number(std::span<const std::byte> body) {
 
 }  // namespace
 
-std::optional<Bytes> tagged_to_pickle(std::span<const std::byte> tagged) {
+std::optional<Bytes> tagged_to_pickle(std::span<const std::byte> tagged,
+                                      std::span<const std::span<const std::byte>> buffers) {
   try {
-    return Transcoder(tagged).run();
+    return Transcoder(tagged, buffers).run();
   } catch (const Nonsense&) {
     return std::nullopt;
   }

@@ -13,8 +13,10 @@
 
 namespace owngil::cpp {
 
-// Any bytes are safe input. Nothing: they are no encoding.
-std::optional<Bytes> tagged_to_pickle(std::span<const std::byte> tagged);
+// `buffers`: what came apart from the bytes, in its order. Any bytes are safe input. Nothing: they
+// are no encoding.
+std::optional<Bytes> tagged_to_pickle(std::span<const std::byte> tagged,
+                                      std::span<const std::span<const std::byte>> buffers = {});
 
 // A lone number, truth or None, which need no pickle. Nothing: it is something else.
 std::optional<Value> read_tagged_scalar(std::span<const std::byte> tagged);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The payload of Format::buffers: which blocks hold the large buffers, then the pickle that goes
-// without them. The same in both directions, and in an item of a chunk.
+// The payload of Format::buffers: which blocks hold the large buffers, then the bytes that go
+// without them, a pickle or tagged. The same in both directions, and in an item of a chunk.
 //
-//   count 4 | flags 4 | shared 4 | count times: offset 8, size 8 | shared times: place 32 | pickle
+//   count 4 | flags 4 | shared 4 | count times: offset 8, size 8 | shared times: place 32 | rest
 //
 // Lifetime: none. A BufferList owns nothing; it says what stands where.
 // Not: a judge of the references; whoever has the arena checks them.
@@ -36,6 +36,7 @@ struct SharedPlace {
 
 enum BufferListFlag : std::uint32_t {
   kDirect = 1,  // the pickle names objects that pickle would have copied (owngil._direct)
+  kTagged = 2,  // it is no pickle: workers/codec.hpp
 };
 
 struct BufferListHead {
@@ -61,30 +62,32 @@ class BufferList {
 
   [[nodiscard]] std::uint32_t size() const noexcept { return head_.count; }
   [[nodiscard]] bool has_direct() const noexcept { return (head_.flags & kDirect) != 0; }
+  [[nodiscard]] bool is_tagged() const noexcept { return (head_.flags & kTagged) != 0; }
   // Requires: i < size(). Size 0: it was taken out.
   [[nodiscard]] BlockRef operator[](std::uint32_t i) const noexcept {
     BlockRef ref;
-    std::memcpy(&ref, rest_.data() + i * sizeof ref, sizeof ref);
+    std::memcpy(&ref, after_head_.data() + i * sizeof ref, sizeof ref);
     return ref;
   }
   [[nodiscard]] std::uint32_t shared() const noexcept { return head_.shared; }
   // Of the references that are shared, in their order. Requires: i < shared().
   [[nodiscard]] SharedPlace place(std::uint32_t i) const noexcept {
     SharedPlace place;
-    std::memcpy(&place, rest_.data() + head_.count * sizeof(BlockRef) + i * sizeof place,
+    std::memcpy(&place, after_head_.data() + head_.count * sizeof(BlockRef) + i * sizeof place,
                 sizeof place);
     return place;
   }
-  [[nodiscard]] std::span<const std::byte> pickle() const noexcept {
-    return rest_.subspan(head_.count * sizeof(BlockRef) + head_.shared * sizeof(SharedPlace));
+  // What goes without the buffers.
+  [[nodiscard]] std::span<const std::byte> rest() const noexcept {
+    return after_head_.subspan(head_.count * sizeof(BlockRef) + head_.shared * sizeof(SharedPlace));
   }
 
  private:
-  BufferList(BufferListHead head, std::span<const std::byte> rest) noexcept
-      : head_(head), rest_(rest) {}
+  BufferList(BufferListHead head, std::span<const std::byte> after_head) noexcept
+      : head_(head), after_head_(after_head) {}
 
   BufferListHead head_;
-  std::span<const std::byte> rest_;
+  std::span<const std::byte> after_head_;
 };
 
 // Takes a reference out of a list that is the caller's own: nobody finds it there again.

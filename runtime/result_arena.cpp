@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include <exception>
+#include <iterator>
 #include <utility>
 
 namespace owngil::runtime {
@@ -87,14 +88,24 @@ std::uint64_t ResultArena::stamp() noexcept {
 bool ResultArena::take_out(const std::vector<ipc::BlockRef>& blocks) {
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i != blocks.size(); ++i) {
-    if (view_.checked(blocks[i]) != nullptr &&
-        out_.emplace(blocks[i].offset, Out{blocks[i].size}).second)
+    if (view_.checked(blocks[i]) != nullptr && !overlaps(blocks[i])) {
+      out_.emplace(blocks[i].offset, Out{blocks[i].size});
       continue;
+    }
     while (i > 0) out_.erase(blocks[--i].offset);
     return false;
   }
   holds_.fetch_add(blocks.size(), std::memory_order_relaxed);  // the link's own keeps it meanwhile
   return true;
+}
+
+// Whether pages of it are out already.
+bool ResultArena::overlaps(ipc::BlockRef block) const {
+  const auto next = out_.lower_bound(block.offset);
+  if (next != out_.end() && next->first - block.offset < block.size) return true;
+  if (next == out_.begin()) return false;
+  const auto& [offset, before] = *std::prev(next);
+  return block.offset - offset < ipc::whole_pages(before.size);
 }
 
 void ResultArena::let_go(ipc::BlockRef block, std::uint64_t made) noexcept {

@@ -40,7 +40,8 @@ class ResultArena final : public ipc::BufferOwner {
 
   void release() noexcept;  // the link's hold
 
-  // From now on these are out. False: one of them cannot be, and none is.
+  // From now on these are out. False: one of them cannot be, as another that is out lies there, and
+  // none is.
   [[nodiscard]] bool take_out(const std::vector<ipc::BlockRef>& blocks);
   // Requires: it is out.
   [[nodiscard]] std::byte* at(ipc::BlockRef block) const noexcept { return view_.at(block); }
@@ -48,7 +49,8 @@ class ResultArena final : public ipc::BufferOwner {
   // Of a buffer made now: how often this process had forked.
   [[nodiscard]] static std::uint64_t stamp() noexcept;
   void let_go(ipc::BlockRef block, std::uint64_t stamp) noexcept override;
-  void let_go(ipc::BlockRef block) noexcept { let_go(block, stamp()); }
+  // One that nobody could write to.
+  void let_go(ipc::BlockRef block) noexcept { drop(block.offset, false); }
 
   // A hold on what lies there in whichever of them it is. nullptr: in none, or the user has written
   // to it, or its worker is gone.
@@ -73,6 +75,7 @@ class ResultArena final : public ipc::BufferOwner {
   };
 
   ~ResultArena() = default;
+  [[nodiscard]] bool overlaps(ipc::BlockRef block) const;
   [[nodiscard]] SharedBlock* freeze_part(const std::byte* data, std::size_t size);
   void drop(std::uint64_t offset, bool is_part) noexcept;
 

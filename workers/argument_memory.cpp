@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "workers/argument_memory.hpp"
 
-#include "ipc/buffer_list.hpp"
 #include "ipc/check.hpp"
 #include "workers/buffer_object.hpp"
 #include "workers/forked_child.hpp"
 
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <optional>
 #include <system_error>
@@ -23,9 +23,7 @@ Ref ArgumentMemory::open(std::span<const std::byte> bytes) noexcept {
     if ((block.offset & ipc::kShared) != 0) {
       buffer = open_shared(block, list->place(shared++));
     } else {
-      std::byte* const data = view_.checked(block);
-      OWNGIL_CHECK(data != nullptr);
-      buffer = make_buffer(buffer_type_, *this, block, data, 0);
+      buffer = open_own(block);
     }
     if (!buffer) {
       buffers.reset();
@@ -34,6 +32,19 @@ Ref ArgumentMemory::open(std::span<const std::byte> bytes) noexcept {
     }
   }
   return buffers;
+}
+
+Ref ArgumentMemory::open_own(ipc::BlockRef block) noexcept {
+  std::byte* const data = view_.checked(block);
+  OWNGIL_CHECK(data != nullptr);
+  return make_buffer(buffer_type_, *this, block, data, 0);
+}
+
+void ArgumentMemory::copy_out(ipc::BlockRef block, void* to) noexcept {
+  const std::byte* const data = view_.checked(block);
+  OWNGIL_CHECK(data != nullptr);
+  std::memcpy(to, data, block.size);
+  give_back(block);
 }
 
 Ref ArgumentMemory::open_shared(ipc::BlockRef name, const ipc::SharedPlace& place) noexcept {
@@ -54,7 +65,7 @@ Ref ArgumentMemory::open_shared(ipc::BlockRef name, const ipc::SharedPlace& plac
 void ArgumentMemory::give_back_unread(std::span<const std::byte> bytes) noexcept {
   const auto list = ipc::BufferList::read(bytes);
   OWNGIL_CHECK(list.has_value());
-  for (std::uint32_t i = 0; i != list->size(); ++i) returned_.push_back((*list)[i].offset);
+  for (std::uint32_t i = 0; i != list->size(); ++i) give_back((*list)[i]);
 }
 
 // In a process that a task has forked the memory is that process's own, and nobody is told.
@@ -67,6 +78,20 @@ void ArgumentMemory::let_go(ipc::BlockRef block, std::uint64_t) noexcept {
   }
   returned_.push_back(block.offset);
 }
+
+ipc::BlockRef ArgumentBuffers::next(std::size_t size) noexcept {
+  OWNGIL_CHECK(next_ != list_.size());
+  const ipc::BlockRef block = list_[next_++];
+  OWNGIL_CHECK(block.size == size);
+  return block;
+}
+
+bool ArgumentBuffers::copy_next(void* to, std::size_t size) noexcept {
+  memory_.copy_out(next(size), to);
+  return true;
+}
+
+Ref ArgumentBuffers::take_next(std::size_t size) noexcept { return memory_.open_own(next(size)); }
 
 void ArgumentMemory::tell_all(ipc::WorkerEnd& channel) noexcept {
   while (!returned_.empty() && channel.try_push_return(returned_.back())) returned_.pop_back();

@@ -2,20 +2,30 @@
 #include "workers/codec.hpp"
 #include "workers/codec_format.hpp"
 #include "workers/codec_int.hpp"
+#include "workers/numpy_api.hpp"
 #include "workers/shared_objects.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace owngil::workers {
 namespace {
 
-// Reads one encoding. Every failure sets a Python exception.
+// Up to here a copy costs less than the page faults of who reads where it lies, or writes there.
+constexpr std::size_t kMostCopied = std::size_t{128} * 1024;
+
+// Reads one encoding. Every failure sets a Python exception, but that NumPy is not loaded.
 class Decoder {
  public:
-  Decoder(std::span<const std::byte> bytes, ShortStrings* strings) noexcept
-      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()), strings_(strings) {}
+  Decoder(std::span<const std::byte> bytes, ShortStrings* strings, BufferSource* apart) noexcept
+      : begin_(bytes.data()),
+        at_(begin_),
+        end_(begin_ + bytes.size()),
+        strings_(strings),
+        apart_(apart) {}
 
   [[nodiscard]] PyObject* value(int depth) noexcept;
   [[nodiscard]] PyObject* name() noexcept;
@@ -42,6 +52,9 @@ class Decoder {
   [[nodiscard]] PyObject* reference(Role role) noexcept;
   [[nodiscard]] PyObject* int_text() noexcept;
   [[nodiscard]] PyObject* bytes() noexcept;
+  [[nodiscard]] PyObject* array() noexcept;
+  [[nodiscard]] PyObject* elements(std::uint8_t element, std::span<const Py_ssize_t> shape,
+                                   std::size_t size, bool is_apart) noexcept;
   template <typename Unit>
   [[nodiscard]] PyObject* text(int depth) noexcept;
 
@@ -73,6 +86,7 @@ class Decoder {
   const std::byte* at_;
   const std::byte* const end_;
   ShortStrings* const strings_;
+  BufferSource* const apart_;
   Pending pending_;
   SharedObjects shared_;
 };
@@ -171,6 +185,7 @@ PyObject* Decoder::with_tag(Tag tag, int depth, Role role) noexcept {
     case Tag::list:
     case Tag::dict: return container(tag, depth, role);
     case Tag::reference: return reference(role);
+    case Tag::array: return role == Role::value ? array() : bad("a key that is not plain");
   }
   return bad("an unknown tag");
 }
@@ -246,7 +261,7 @@ PyObject* Decoder::reference(Role role) noexcept {
   PyObject* const found = shared_.find(place);
   if (found == nullptr) return bad("a reference to nothing");
   if (role != Role::value &&
-      (PyTuple_CheckExact(found) || PyList_CheckExact(found) || PyDict_CheckExact(found))) {
+      (PyTuple_CheckExact(found) || Py_TYPE(found)->tp_hash == PyObject_HashNotImplemented)) {
     return bad("a key that is not plain");
   }
   return Py_NewRef(found);
@@ -272,6 +287,53 @@ PyObject* Decoder::bytes() noexcept {
   const auto* const data = reinterpret_cast<const char*>(at_);
   at_ += size;
   return PyBytes_FromStringAndSize(data, size);
+}
+
+PyObject* Decoder::array() noexcept {
+  std::uint8_t element = 0;
+  std::uint8_t flags = 0;
+  std::uint8_t dimensions = 0;
+  if (!raw(element) || !raw(flags) || !raw(dimensions)) return nullptr;
+  std::size_t size = element_type(element).size;
+  if (size == 0 || (flags & ~(kReadOnly | kApart)) != 0 || dimensions > kCodecMaxDimensions) {
+    return bad("an array of an unknown kind");
+  }
+  std::array<Py_ssize_t, kCodecMaxDimensions> lengths;
+  for (std::uint8_t i = 0; i != dimensions; ++i) {
+    std::int64_t length = 0;
+    if (!raw(length)) return nullptr;
+    if (length < 0 || __builtin_mul_overflow(size, static_cast<std::size_t>(length), &size) ||
+        size > PY_SSIZE_T_MAX) {
+      return bad("an array out of its range");
+    }
+    lengths[i] = length;
+  }
+  if (numpy_table() == nullptr) return nullptr;  // to be loaded by whoever may run its code
+  PyObject* const made =
+      elements(element, std::span(lengths).first(dimensions), size, (flags & kApart) != 0);
+  if (made != nullptr && (flags & kReadOnly) != 0) make_read_only(made);
+  return made;
+}
+
+PyObject* Decoder::elements(std::uint8_t element, std::span<const Py_ssize_t> shape,
+                            std::size_t size, bool is_apart) noexcept {
+  if (is_apart && apart_ == nullptr) return bad("an array apart from nothing");
+  if (is_apart && size > kMostCopied) {
+    Ref buffer = apart_->take_next(size);
+    if (!buffer) return nullptr;
+    void* const data = PyMemoryView_GET_BUFFER(buffer.get())->buf;
+    return make_array_over(element, shape, data, std::move(buffer));
+  }
+  if (!is_apart && size > left()) {
+    truncated();
+    return nullptr;
+  }
+  Ref made = Ref::steal(make_array(element, shape));
+  if (!made) return nullptr;
+  if (is_apart) return apart_->copy_next(array_data(made.get()), size) ? made.release() : nullptr;
+  if (size != 0) std::memcpy(array_data(made.get()), at_, size);
+  at_ += size;
+  return made.release();
 }
 
 // A str's kind follows from its largest character; any other kind is not an encoding.
@@ -366,24 +428,25 @@ bool get_call(Decoder& decoder, DecodedCall& call) noexcept {
 
 }  // namespace
 
-PyObject* decode_value(std::span<const std::byte> bytes, ShortStrings* strings) noexcept {
+PyObject* decode_value(std::span<const std::byte> bytes, ShortStrings* strings,
+                       BufferSource* apart) noexcept {
   if (const std::optional<long> number = read_int(bytes)) return PyLong_FromLong(*number);
   if (is_too_long(bytes)) return nullptr;
-  Decoder decoder(bytes, strings);
+  Decoder decoder(bytes, strings, apart);
   Ref made = Ref::steal(decoder.value(0));
   if (made && !decoder.at_end()) return Decoder::bad("bytes after the end");
   return made.release();
 }
 
-bool decode_call(std::span<const std::byte> bytes, DecodedCall& call,
-                 ShortStrings* strings) noexcept {
+bool decode_call(std::span<const std::byte> bytes, DecodedCall& call, ShortStrings* strings,
+                 BufferSource* apart) noexcept {
   if (has_one_argument(bytes)) {
     if (const std::optional<long> number = read_int(bytes.subspan(kOneArgumentCounts))) {
       return get_only_argument(PyLong_FromLong(*number), call);
     }
   }
   if (is_too_long(bytes)) return false;
-  Decoder decoder(bytes, strings);
+  Decoder decoder(bytes, strings, apart);
   if (get_call(decoder, call)) return true;
   call.clear();
   return false;

@@ -3,9 +3,12 @@
 #include "workers/codec_format.hpp"
 #include "workers/codec_int.hpp"
 #include "workers/identity_memo.hpp"
+#include "workers/numpy_api.hpp"
 
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <optional>
 
 namespace owngil::workers {
 namespace {
@@ -33,15 +36,18 @@ std::byte* put_count(std::byte* at, std::uint32_t count) noexcept {
 class Encoder {
  public:
   // `roots`: how many values stand side by side at the top.
-  Encoder(ByteBuffer& out, std::size_t roots) noexcept
-      : out_(out), start_(out.size()), roots_(roots) {}
+  Encoder(ByteBuffer& out, std::size_t roots, CollectedBuffers* apart) noexcept
+      : out_(out), start_(out.size()), roots_(roots), apart_(apart) {}
 
   [[nodiscard]] Encoded value(PyObject* object, int depth) noexcept;
   [[nodiscard]] Encoded counts(std::size_t positional, std::size_t keywords) noexcept;
   [[nodiscard]] Encoded name(PyObject* object) noexcept;
 
   Encoded finish(Encoded result) noexcept {
-    if (result != Encoded::ok) out_.set_size(start_);
+    if (result != Encoded::ok) {
+      out_.set_size(start_);
+      if (apart_ != nullptr) apart_->clear();
+    }
     return result;
   }
 
@@ -53,6 +59,8 @@ class Encoder {
   [[nodiscard]] Encoded key(PyObject* object, int depth, Role role) noexcept;
   [[nodiscard]] Encoded big_int(PyObject* object) noexcept;
   [[nodiscard]] Encoded text(PyObject* object) noexcept;
+  [[nodiscard]] Encoded array(PyObject* object, const PlainArray& array) noexcept;
+  [[nodiscard]] Encoded put_apart(PyObject* array) noexcept;
   [[nodiscard]] Encoded units(Tag tag, const void* data, Py_ssize_t count, unsigned unit) noexcept;
   [[nodiscard]] Encoded tuple(PyObject* object, int depth, Role role) noexcept;
   [[nodiscard]] Encoded list(PyObject* object, int depth) noexcept;
@@ -89,6 +97,7 @@ class Encoder {
   ByteBuffer& out_;
   const std::size_t start_;
   const std::size_t roots_;
+  CollectedBuffers* const apart_;
   PyObject* open_[kCodecMaxDepth];  // the containers being written, by depth
   IdentityMemo memo_;
 };
@@ -123,9 +132,11 @@ Encoded Encoder::not_an_int64(PyObject* object, int depth) noexcept {
 
 Encoded Encoder::no_number(PyObject* object, int depth, Role role) noexcept {
   const bool is_text = PyUnicode_CheckExact(object);
+  std::optional<PlainArray> plain;
   if (!is_text && !PyBytes_CheckExact(object) && !PyTuple_CheckExact(object) &&
       !PyList_CheckExact(object) && !PyDict_CheckExact(object) && !PyComplex_CheckExact(object)) {
-    return Encoded::unsupported;
+    if (role == Role::value) plain = plain_array(object);
+    if (!plain) return Encoded::unsupported;
   }
   if (may_recur(object, depth)) {
     switch (recurs(object, depth, role)) {
@@ -136,6 +147,7 @@ Encoded Encoder::no_number(PyObject* object, int depth, Role role) noexcept {
     }
   }
   if (is_text) return text(object);
+  if (plain) return array(object, *plain);
   if (PyTuple_CheckExact(object)) {
     return role == Role::part_of_key ? Encoded::unsupported : tuple(object, depth, role);
   }
@@ -212,6 +224,37 @@ Encoded Encoder::units(Tag tag, const void* data, Py_ssize_t count, unsigned uni
   std::memcpy(at, data, size);
   end_at(at + size);
   return Encoded::ok;
+}
+
+Encoded Encoder::array(PyObject* object, const PlainArray& array) noexcept {
+  const bool is_apart = array.size >= kLeastApart;
+  const std::size_t inside = is_apart ? 0 : array.size;
+  if ((is_apart && apart_ == nullptr) || written() + inside > kCodecMaxBytes) {
+    return Encoded::unsupported;
+  }
+  std::byte* at = room(kMaxArrayHead + inside);
+  if (at == nullptr) return no_memory();
+  at = put_tag(at, Tag::array);
+  at = put_raw(at, array.element);
+  at = put_raw(at, static_cast<std::uint8_t>((array.is_read_only ? kReadOnly : 0) |
+                                             (is_apart ? kApart : 0)));
+  at = put_raw(at, static_cast<std::uint8_t>(array.shape.size()));
+  for (const Py_ssize_t length : array.shape) at = put_raw(at, std::int64_t{length});
+  if (inside != 0) std::memcpy(at, array.data, inside);
+  end_at(at + inside);
+  return is_apart ? put_apart(object) : Encoded::ok;
+}
+
+Encoded Encoder::put_apart(PyObject* array) noexcept {
+  Py_buffer view;
+  if (PyObject_GetBuffer(array, &view, PyBUF_SIMPLE) < 0) return Encoded::error;
+  try {
+    apart_->views.push_back(view);
+    return Encoded::ok;
+  } catch (const std::bad_alloc&) {
+    PyBuffer_Release(&view);
+    return no_memory();
+  }
 }
 
 Encoded Encoder::head(Tag tag, Py_ssize_t items, int depth) noexcept {
@@ -312,21 +355,21 @@ Encoded put_arguments(Encoder& encoder, PyObject* const* arguments, std::size_t 
 
 }  // namespace
 
-Encoded encode_value(PyObject* value, ByteBuffer& out) noexcept {
+Encoded encode_value(PyObject* value, ByteBuffer& out, CollectedBuffers* apart) noexcept {
   if (is_small_int(value)) return append_small_int(value, out, 0);
-  Encoder encoder(out, 1);
+  Encoder encoder(out, 1, apart);
   const std::size_t start = out.size();
   return encoder.finish(check_size(out, start, encoder.value(value, 0)));
 }
 
 Encoded encode_call(PyObject* const* arguments, std::size_t positional, PyObject* keyword_names,
-                    ByteBuffer& out) noexcept {
+                    ByteBuffer& out, CollectedBuffers* apart) noexcept {
   if (positional == 1 && keyword_names == nullptr && is_small_int(arguments[0])) {
     return append_small_int(arguments[0], out, kOneArgumentCounts);
   }
   const auto keywords =
       static_cast<std::size_t>(keyword_names == nullptr ? 0 : PyTuple_GET_SIZE(keyword_names));
-  Encoder encoder(out, positional + 2 * keywords);
+  Encoder encoder(out, positional + 2 * keywords, apart);
   const std::size_t start = out.size();
   Encoded result = put_arguments(encoder, arguments, positional, keywords);
   for (std::size_t i = 0; result == Encoded::ok && i != keywords; ++i) {
@@ -342,7 +385,7 @@ Encoded encode_call(PyObject* args_tuple, PyObject* kwargs_dict, ByteBuffer& out
   const auto positional = static_cast<std::size_t>(PyTuple_GET_SIZE(args_tuple));
   const auto keywords =
       static_cast<std::size_t>(kwargs_dict == nullptr ? 0 : PyDict_GET_SIZE(kwargs_dict));
-  Encoder encoder(out, positional + 2 * keywords);
+  Encoder encoder(out, positional + 2 * keywords, nullptr);
   const std::size_t start = out.size();
   Encoded result = put_arguments(encoder, PySequence_Fast_ITEMS(args_tuple), positional, keywords);
   PyObject* name = nullptr;

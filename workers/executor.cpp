@@ -9,6 +9,7 @@
 #include "workers/codec.hpp"
 #include "workers/codec_int.hpp"
 #include "workers/forked_child.hpp"
+#include "workers/numpy_api.hpp"
 
 #include <cstring>
 #include <optional>
@@ -22,6 +23,11 @@ namespace {
 constexpr std::uint32_t kItemsBetweenSignals = 64;
 
 constexpr std::uint64_t kNoBlock = ~std::uint64_t{0};  // where a block should be
+
+std::span<const std::byte> bytes_in(PyObject* bytes) {
+  return std::as_bytes(
+      std::span(PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes))));
+}
 
 // What a signal's handler raises takes the value's place.
 void look_for_signals(Ref& value) {
@@ -237,13 +243,17 @@ bool Executor::is_worth_retrying(const Task& task, const ReceivedBlobs& blobs) {
 }
 
 bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
-  if (format == ipc::Format::tagged) return decode_call(payload, call_, &strings_);
+  if (format == ipc::Format::tagged) return decode_tagged(payload, nullptr);
   if (format == ipc::Format::none) return true;  // a call without arguments
   Ref pair;
   if (format == ipc::Format::buffers) {
-    const Ref buffers = state_.arguments->open(payload);
     const ipc::BufferList list = *ipc::BufferList::read(payload);
-    if (buffers) pair = module_.load_call(list.pickle(), buffers.get(), list.has_direct());
+    if (list.is_tagged()) {
+      ArgumentBuffers apart(*state_.arguments, list);
+      return decode_tagged(list.rest(), &apart);
+    }
+    const Ref buffers = state_.arguments->open(payload);
+    if (buffers) pair = module_.load_call(list.rest(), buffers.get(), list.has_direct());
   } else {
     pair = module_.load_call(payload);
   }
@@ -255,11 +265,25 @@ bool Executor::decode(ipc::Format format, std::span<const std::byte> payload) {
   return call_.assign(PyTuple_GET_ITEM(pair.get(), 0), PyTuple_GET_ITEM(pair.get(), 1));
 }
 
+bool Executor::decode_tagged(std::span<const std::byte> bytes, BufferSource* apart) {
+  if (decode_call(bytes, call_, &strings_, apart)) return true;
+  if (PyErr_Occurred()) return false;
+  if (load_numpy()) return decode_call(bytes, call_, &strings_, apart);
+  module_.make_raised_undecodable();
+  return false;
+}
+
 Executor::Message Executor::encode(Ref value, Reply& reply) {
   if (!value) return encode_failure();
   buffer_.clear();
-  switch (encode_value(value.get(), buffer_)) {
-    case Encoded::ok: return {ipc::Status::returned, ipc::Format::tagged, buffer_.bytes(), {}};
+  CollectedBuffers apart;
+  switch (encode_value(value.get(), buffer_, &apart)) {
+    case Encoded::ok:
+      if (apart.views.empty()) {
+        return {ipc::Status::returned, ipc::Format::tagged, buffer_.bytes(), {}};
+      }
+      value.reset();
+      return encode_with_buffers(buffer_.bytes(), ipc::kTagged, apart, reply);
     case Encoded::error: value.reset(); return encode_failure();
     case Encoded::unsupported: break;
   }
@@ -269,22 +293,22 @@ Executor::Message Executor::encode(Ref value, Reply& reply) {
   if (!dumped) return encode_failure();
   if (CollectedBuffers& buffers = collected(collector.get());
       !buffers.views.empty() || !buffers.direct.empty()) {
-    return encode_with_buffers(std::move(dumped), buffers, reply);
+    const std::uint32_t flags = buffers.direct.empty() ? 0U : ipc::kDirect;
+    return encode_with_buffers(bytes_in(dumped.get()), flags, buffers, reply);
   }
-  PyObject* const bytes = dumped.get();
-  return {ipc::Status::returned, ipc::Format::pickle,
-          std::as_bytes(std::span(PyBytes_AS_STRING(bytes),
-                                  static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)))),
-          std::move(dumped)};
+  const std::span<const std::byte> bytes = bytes_in(dumped.get());
+  return {ipc::Status::returned, ipc::Format::pickle, bytes, std::move(dumped)};
 }
 
-Executor::Message Executor::encode_with_buffers(Ref pickle, CollectedBuffers& buffers,
+Executor::Message Executor::encode_with_buffers(std::span<const std::byte> rest,
+                                                std::uint32_t flags, CollectedBuffers& buffers,
                                                 Reply& reply) {
   struct Offered {
     std::size_t index;
     const void* data;
   };
   if (numpy_ == nullptr) numpy_ = NumpyMemory::install(reply.memory());
+  list_.clear();
   Message message{ipc::Status::returned, ipc::Format::buffers, {}, {}};
   const auto free_all = [&] {
     for (const ipc::BlockRef block : message.buffers) reply.memory().free(block.offset);
@@ -306,7 +330,6 @@ Executor::Message Executor::encode_with_buffers(Ref pickle, CollectedBuffers& bu
     }
     message.buffers.push_back(block.value_or(ipc::BlockRef{kNoBlock, size}));
   }
-  const std::uint32_t flags = buffers.direct.empty() ? 0U : ipc::kDirect;
   buffers.clear();
   std::uint64_t refused = 0;
   for (const Offered& one : offered) {
@@ -325,18 +348,16 @@ Executor::Message Executor::encode_with_buffers(Ref pickle, CollectedBuffers& bu
     return no_room(refused, reply);
   }
   const ipc::BufferListHead head{static_cast<std::uint32_t>(message.buffers.size()), flags, 0};
-  bool fits = buffer_.append(&head, sizeof head);
+  bool fits = list_.append(&head, sizeof head);
   for (const ipc::BlockRef block : message.buffers) {
-    fits = fits && buffer_.append(&block, sizeof block);
+    fits = fits && list_.append(&block, sizeof block);
   }
-  fits = fits && buffer_.append(PyBytes_AS_STRING(pickle.get()),
-                                static_cast<std::size_t>(PyBytes_GET_SIZE(pickle.get())));
-  if (!fits) {
+  if (!fits || !list_.append(rest.data(), rest.size())) {
     free_all();
     PyErr_NoMemory();
     return encode_failure();
   }
-  message.bytes = buffer_.bytes();
+  message.bytes = list_.bytes();
   return message;
 }
 
@@ -349,11 +370,8 @@ Executor::Message Executor::encode_failure() {
   Ref told = module_.dump_exception(raised.get());
   raised.reset();
   if (!told) return {};
-  PyObject* const bytes = told.get();
-  return {ipc::Status::raised, ipc::Format::failure,
-          std::as_bytes(std::span(PyBytes_AS_STRING(bytes),
-                                  static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)))),
-          std::move(told)};
+  const std::span<const std::byte> bytes = bytes_in(told.get());
+  return {ipc::Status::raised, ipc::Format::failure, bytes, std::move(told)};
 }
 
 Executor::Message Executor::no_room(std::size_t size, const Reply& reply) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "workers/buffer_collector.hpp"
+#include "workers/buffer_source.hpp"
 #include "workers/byte_buffer.hpp"
 #include "workers/decoded_call.hpp"
 #include "workers/interpreter_state.hpp"
@@ -61,7 +62,7 @@ class Executor final : public TaskRunner {
   [[nodiscard]] Interruption& interruption() noexcept { return interruption_; }
 
  private:
-  // What goes into a reply. `bytes` lie in `owner` or in buffer_.
+  // What goes into a reply. `bytes` lie in `owner`, in buffer_ or in list_.
   struct Message {
     ipc::Status status = ipc::Status::raised;
     ipc::Format format = ipc::Format::none;  // of a failure: it cannot be told
@@ -93,11 +94,13 @@ class Executor final : public TaskRunner {
                                        Reply& reply);
   [[nodiscard]] bool is_worth_retrying(const Task& task, const ReceivedBlobs& blobs);
   [[nodiscard]] bool decode(ipc::Format format, std::span<const std::byte> payload);
+  [[nodiscard]] bool decode_tagged(std::span<const std::byte> bytes, BufferSource* apart);
   // encode; both take all references.
   [[nodiscard]] Message encode(Ref value, Reply& reply);
-  // What was pickled apart from `buffers`, which go into blocks of their own: those of NumPy's that
+  // What was encoded apart from `buffers`, which go into blocks of their own: those of NumPy's that
   // nobody else refers to are handed over, all others copied.
-  [[nodiscard]] Message encode_with_buffers(Ref pickle, CollectedBuffers& buffers, Reply& reply);
+  [[nodiscard]] Message encode_with_buffers(std::span<const std::byte> rest, std::uint32_t flags,
+                                            CollectedBuffers& buffers, Reply& reply);
   void give_back_unread(ipc::Format format, std::span<const std::byte> payload);
   [[nodiscard]] Message encode_failure();
   [[nodiscard]] Message no_room(std::size_t size, const Reply& reply);
@@ -111,6 +114,7 @@ class Executor final : public TaskRunner {
   ShortStrings strings_;
   DecodedCall call_;
   ByteBuffer buffer_;
+  ByteBuffer list_;  // the same, where a list of buffers precedes it
   std::unordered_map<std::uint32_t, Refusal> refused_;            // functions
   Refusal all_refused_;                                           // by the initializer's
   enum class Step { ready, decoded, unfit } step_ = Step::ready;  // how far the present call came

@@ -2,6 +2,7 @@
 #include "workers/numpy_memory.hpp"
 
 #include "workers/forked_child.hpp"
+#include "workers/numpy_api.hpp"
 #include "workers/python.hpp"
 
 #include <fcntl.h>
@@ -39,21 +40,6 @@ constexpr unsigned kFirstWithHandlers = 0x0000000f;  // feature version of NumPy
 constexpr std::size_t kFeatureVersion = 211;         // PyArray_GetNDArrayCFeatureVersion
 
 NumpyMemory* installed = nullptr;  // the process has one loop
-
-// NumPy's table of functions; nullptr, without an exception: it is not to be had.
-void** functions() {
-  PyObject* const modules = PyImport_GetModuleDict();  // borrowed
-  for (const char* name : {"numpy._core._multiarray_umath", "numpy.core._multiarray_umath"}) {
-    PyObject* const module = PyDict_GetItemString(modules, name);
-    if (module == nullptr) continue;
-    const Ref capsule = Ref::steal(PyObject_GetAttrString(module, "_ARRAY_API"));
-    void* const table =
-        capsule ? PyCapsule_GetPointer(capsule.get(), PyCapsule_GetName(capsule.get())) : nullptr;
-    if (table != nullptr) return static_cast<void**>(table);
-    PyErr_Clear();
-  }
-  return nullptr;
-}
 
 }  // namespace
 
@@ -107,7 +93,7 @@ struct NumpyHandler {
 
 NumpyMemory* NumpyMemory::install(ResultMemory& memory) noexcept {
   if (installed != nullptr) return installed;
-  void** const table = functions();
+  NumpyTable const table = numpy_table();
   if (table == nullptr) return nullptr;
   const auto version = reinterpret_cast<unsigned (*)()>(table[kFeatureVersion]);
   if (version() < kFirstWithHandlers) return nullptr;

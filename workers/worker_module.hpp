@@ -28,6 +28,9 @@ class WorkerModule {
   [[nodiscard]] Ref load_call(std::span<const std::byte> pickle, PyObject* buffers,
                               bool direct) noexcept;
 
+  // What is raised becomes what a task fails with whose arguments do not load.
+  void make_raised_undecodable() const noexcept;
+
   // -> (callable, prepare or None, reload)
   [[nodiscard]] Ref load_function(std::span<const std::byte> blob) const noexcept;
   [[nodiscard]] bool apply_context(std::span<const std::byte> blob) const noexcept;
@@ -52,7 +55,6 @@ class WorkerModule {
   WorkerModule() noexcept = default;
 
   [[nodiscard]] bool bring_in_pickle() noexcept;
-  void make_raised_undecodable() const noexcept;
 
   Ref loads_;  // none: not needed yet
   Ref load_direct_;

@@ -167,6 +167,17 @@ bool put_head(workers::ByteBuffer& lot, std::size_t start) {
   return true;
 }
 
+// Puts a long head before the bytes from `start` on, for which there is room.
+bool put_long_head(workers::ByteBuffer& lot, std::size_t start, ipc::Format format) {
+  const std::size_t size = lot.size() - start - ipc::kLongHead;
+  if (size > UINT32_MAX) {
+    PyErr_NoMemory();
+    return false;
+  }
+  ipc::put_item_head(lot.data() + start, size, format, ipc::Status::returned);
+  return true;
+}
+
 bool put_pickled(ModuleState& state, const Source& source, SentBuffers& buffers,
                  workers::ByteBuffer& lot) {
   ipc::Format format = ipc::Format::pickle;
@@ -175,16 +186,23 @@ bool put_pickled(ModuleState& state, const Source& source, SentBuffers& buffers,
     PyErr_NoMemory();
     return false;
   }
-  if (!pickle_arguments(state, source.items(), source.size(), nullptr, buffers, lot, format)) {
-    return false;
-  }
-  const std::size_t size = lot.size() - start - ipc::kLongHead;
-  if (size > UINT32_MAX) {
+  return pickle_arguments(state, source.items(), source.size(), nullptr, buffers, lot, format) &&
+         put_long_head(lot, start, format);
+}
+
+// An item that is encoded, with room for a short head before it, and from which something large
+// was put apart.
+bool put_with_apart(const ModuleState& state, const workers::CollectedBuffers& apart,
+                    SentBuffers& buffers, workers::ByteBuffer& lot, std::size_t start) {
+  const std::size_t size = lot.size() - start - ipc::kShortHead;
+  if (lot.extend(ipc::kLongHead - ipc::kShortHead) == nullptr) {
     PyErr_NoMemory();
     return false;
   }
-  ipc::put_item_head(lot.data() + start, size, format, ipc::Status::returned);
-  return true;
+  std::byte* const at = lot.data() + start;
+  std::memmove(at + ipc::kLongHead, at + ipc::kShortHead, size);
+  return put_tagged(state, apart, buffers, lot, start + ipc::kLongHead) &&
+         put_long_head(lot, start, ipc::Format::buffers);
 }
 
 // Appends the call whose arguments the source has. False: an exception is set, that of pickling.
@@ -200,8 +218,12 @@ bool put_item(ModuleState& state, const Source& source, SentBuffers& buffers,
     PyErr_NoMemory();
     return false;
   }
-  switch (workers::encode_call(source.items(), source.size(), nullptr, lot)) {
-    case workers::Encoded::ok: done = put_head(lot, start); break;
+  workers::CollectedBuffers apart;
+  switch (workers::encode_call(source.items(), source.size(), nullptr, lot, &apart)) {
+    case workers::Encoded::ok:
+      done = apart.views.empty() ? put_head(lot, start)
+                                 : put_with_apart(state, apart, buffers, lot, start);
+      break;
     case workers::Encoded::error: done = false; break;
     case workers::Encoded::unsupported:
       lot.set_size(start);

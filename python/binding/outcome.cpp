@@ -6,7 +6,10 @@
 #include "runtime/result_arena.hpp"
 #include "workers/buffer_object.hpp"
 #include "workers/codec.hpp"
+#include "workers/numpy_api.hpp"
 
+#include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -64,6 +67,57 @@ Ref taken_exception() {
   return raised;
 }
 
+// The buffers of a result whose rest is tagged. Its worker has written both, so that one may not
+// fit the other.
+class ResultBuffers final : public workers::BufferSource {
+ public:
+  ResultBuffers(ModuleState& state, const ipc::BufferList& list, std::span<const std::byte> bytes,
+                runtime::ResultArena& arena)
+      : state_(state), list_(list), bytes_(bytes), arena_(arena) {}
+
+  [[nodiscard]] bool copy_next(void* to, std::size_t size) noexcept override {
+    const std::optional<ipc::BlockRef> block = next(size);
+    if (!block) return false;
+    std::memcpy(to, arena_.at(*block), size);
+    arena_.let_go(*block);
+    return true;
+  }
+  [[nodiscard]] Ref take_next(std::size_t size) noexcept override {
+    const std::optional<ipc::BlockRef> block = next(size);
+    if (!block) return {};
+    return workers::make_buffer(state_.worker.buffer_type, arena_, *block, arena_.at(*block),
+                                runtime::ResultArena::stamp());
+  }
+
+ private:
+  // Takes it out of the list.
+  std::optional<ipc::BlockRef> next(std::size_t size) noexcept {
+    if (next_ == list_.size() || list_[next_].size != size) {
+      PyErr_SetString(PyExc_ValueError, "a result and its buffers do not fit");
+      return std::nullopt;
+    }
+    const ipc::BlockRef block = list_[next_];
+    ipc::take_out_buffer(const_cast<std::byte*>(bytes_.data()), next_++);
+    return block;
+  }
+
+  ModuleState& state_;
+  const ipc::BufferList& list_;
+  const std::span<const std::byte> bytes_;
+  runtime::ResultArena& arena_;
+  std::uint32_t next_ = 0;
+};
+
+// None: an exception is set.
+Ref load_tagged(ModuleState& state, std::span<const std::byte> bytes,
+                workers::BufferSource* apart) {
+  Ref value = Ref::steal(workers::decode_value(bytes, state.strings, apart));
+  if (value || PyErr_Occurred()) return value;
+  const Inside inside;
+  if (!workers::load_numpy()) return {};
+  return Ref::steal(workers::decode_value(bytes, state.strings, apart));
+}
+
 // The result's large buffers, now Python's. None: an exception is set.
 Ref take_buffers(ModuleState& state, const ipc::BufferList& list, std::span<const std::byte> bytes,
                  runtime::ResultArena& arena) {
@@ -97,6 +151,17 @@ Ref load_with_buffers(ModuleState& state, PyObject* pickle, const ipc::BufferLis
   PyObject* const arguments[] = {pickle, buffers.get()};
   return Ref::steal(names ? PyObject_Vectorcall(state.pickle_loads, arguments, 1, names.get())
                           : nullptr);
+}
+
+// What the exception that is set means for a result.
+Ref undecodable(std::span<const std::byte> rest) {
+  const Ref cause = taken_exception();
+  const Ref data = Ref::steal(bytes_object(rest));
+  const Ref explain = Ref::steal(data ? package_function("_pickling", "undecodable") : nullptr);
+  Ref made = Ref::steal(
+      explain ? PyObject_CallFunctionObjArgs(explain.get(), cause.get(), data.get(), nullptr)
+              : nullptr);
+  return made ? std::move(made) : taken_exception();
 }
 
 std::span<const std::byte> payload_of(const Task& task) {
@@ -181,34 +246,32 @@ Ref decode_failure(ipc::Format format, std::span<const std::byte> bytes) {
 Decoded decode_returned(ModuleState& state, ipc::Format format, std::span<const std::byte> bytes,
                         runtime::ResultArena* arena) {
   Decoded decoded;
+  const std::optional<ipc::BufferList> list =
+      format == ipc::Format::buffers ? ipc::BufferList::read(bytes) : std::nullopt;
+  const std::span<const std::byte> rest = list ? list->rest() : bytes;
   if (format == ipc::Format::tagged) {
-    decoded.value = Ref::steal(workers::decode_value(bytes, state.strings));
-    if (!decoded.value) decoded.exception = taken_exception();
+    decoded.value = load_tagged(state, rest, nullptr);
+  } else if (list && list->is_tagged()) {
+    ResultBuffers apart(state, *list, bytes, *arena);
+    decoded.value = load_tagged(state, rest, &apart);
+  }
+  if (decoded.value) return decoded;
+  const Inside inside;
+  if (PyErr_Occurred()) {
+    decoded.exception = undecodable(rest);
     return decoded;
   }
-  const Inside inside;
   if (state.pickle_loads == nullptr) {
     const Ref pickle = Ref::steal(PyImport_ImportModule("_pickle"));
     state.pickle_loads = pickle ? PyObject_GetAttrString(pickle.get(), "loads") : nullptr;
   }
-  const bool has_buffers = format == ipc::Format::buffers;
-  const std::optional<ipc::BufferList> list =
-      has_buffers ? ipc::BufferList::read(bytes) : std::nullopt;
-  const Ref data = Ref::steal(
-      state.pickle_loads != nullptr ? bytes_object(list ? list->pickle() : bytes) : nullptr);
+  const Ref data = Ref::steal(state.pickle_loads != nullptr ? bytes_object(rest) : nullptr);
   if (data && list) {
     decoded.value = load_with_buffers(state, data.get(), *list, bytes, *arena);
   } else if (data) {
     decoded.value = Ref::steal(PyObject_CallOneArg(state.pickle_loads, data.get()));
   }
-  if (decoded.value) return decoded;
-  const Ref cause = taken_exception();
-  const Ref explain = Ref::steal(package_function("_pickling", "undecodable"));
-  if (explain && data) {
-    decoded.exception =
-        Ref::steal(PyObject_CallFunctionObjArgs(explain.get(), cause.get(), data.get(), nullptr));
-  }
-  if (!decoded.exception) decoded.exception = taken_exception();
+  if (!decoded.value) decoded.exception = undecodable(rest);
   return decoded;
 }
 

@@ -544,13 +544,29 @@ bool refresh_context(const ModuleState& state, PoolObject& pool) {
 bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
                       PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
                       ipc::Format& format) {
+  workers::CollectedBuffers apart;
+  const std::size_t start = out.size();
   format = ipc::Format::tagged;
-  switch (workers::encode_call(args, positional, keyword_names, out)) {
-    case workers::Encoded::ok: return true;
+  switch (workers::encode_call(args, positional, keyword_names, out, &apart)) {
+    case workers::Encoded::ok:
+      if (apart.views.empty()) return true;
+      format = ipc::Format::buffers;
+      return put_tagged(state, apart, buffers, out, start);
     case workers::Encoded::error: return false;
     case workers::Encoded::unsupported: break;
   }
   return pickle_arguments(state, args, positional, keyword_names, buffers, out, format);
+}
+
+bool put_tagged(const ModuleState& state, const workers::CollectedBuffers& apart,
+                SentBuffers& buffers, workers::ByteBuffer& out, std::size_t start) {
+  workers::ByteBuffer rest;
+  if (!rest.append(out.data() + start, out.size() - start)) {
+    PyErr_NoMemory();
+    return false;
+  }
+  out.set_size(start);
+  return buffers.put(state, apart, ipc::kTagged, rest.bytes(), out);
 }
 
 bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
@@ -587,7 +603,7 @@ bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
   const workers::CollectedBuffers& collected = workers::collected(collector.get());
   if (!collected.views.empty() || !collected.direct.empty()) {
     format = ipc::Format::buffers;
-    return buffers.put(state, collected,
+    return buffers.put(state, collected, collected.direct.empty() ? 0U : ipc::kDirect,
                        std::as_bytes(std::span(data, static_cast<std::size_t>(size))), out);
   }
   format = ipc::Format::pickle;

@@ -56,7 +56,7 @@ std::uint32_t function_number(PoolObject& pool, PyObject* function);
 // Brings pool.context_number up to date. False: an exception is set.
 bool refresh_context(const ModuleState& state, PoolObject& pool);
 
-// Appends the encoded arguments to `out`. False: an exception is set, that of pickling.
+// Appends the encoded arguments to `out`, as `tagged` if they are plain. False: an exception is set, that of pickling.
 bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
                       PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
                       ipc::Format& format);
@@ -66,5 +66,10 @@ bool encode_arguments(ModuleState& state, PyObject* const* args, std::size_t pos
 bool pickle_arguments(ModuleState& state, PyObject* const* args, std::size_t positional,
                       PyObject* keyword_names, SentBuffers& buffers, workers::ByteBuffer& out,
                       ipc::Format& format);
+
+// Makes a payload of what was encoded to `out` from `start` on and of what was put apart from that.
+// False: an exception is set, and nothing is there from `start` on.
+bool put_tagged(const ModuleState& state, const workers::CollectedBuffers& apart,
+                SentBuffers& buffers, workers::ByteBuffer& out, std::size_t start);
 
 }  // namespace owngil::binding

@@ -24,15 +24,15 @@ void SentBuffers::drop_from(std::size_t first) {
 }
 
 bool SentBuffers::put(const ModuleState& state, const workers::CollectedBuffers& collected,
-                      std::span<const std::byte> pickle, workers::ByteBuffer& out) {
+                      std::uint32_t flags, std::span<const std::byte> rest,
+                      workers::ByteBuffer& out) {
   const std::size_t before = blocks_.size();
   const std::size_t start = out.size();
   std::vector<runtime::SharedBlock*> shared;
   for (const Py_buffer& view : collected.views) {
     if (auto* const block = shared_block(state, view.obj)) shared.push_back(block);
   }
-  const ipc::BufferListHead head{static_cast<std::uint32_t>(collected.views.size()),
-                                 collected.direct.empty() ? 0U : ipc::kDirect,
+  const ipc::BufferListHead head{static_cast<std::uint32_t>(collected.views.size()), flags,
                                  static_cast<std::uint32_t>(shared.size())};
   bool fits = out.append(&head, sizeof head);
   for (const Py_buffer& view : collected.views) {
@@ -53,7 +53,7 @@ bool SentBuffers::put(const ModuleState& state, const workers::CollectedBuffers&
   for (const runtime::SharedBlock* block : shared) {
     fits = fits && out.append(&block->place(), sizeof block->place());
   }
-  if (fits && out.append(pickle.data(), pickle.size())) return true;
+  if (fits && out.append(rest.data(), rest.size())) return true;
   drop_from(before);
   out.set_size(start);
   PyErr_NoMemory();

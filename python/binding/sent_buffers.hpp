@@ -26,10 +26,10 @@ class SentBuffers {
   SentBuffers& operator=(const SentBuffers&) = delete;
   ~SentBuffers() { drop_from(0); }
 
-  // Copies what was collected and is not shared, and appends the payload: its list, then the pickle. False: an
-  // exception is set, and nothing is there that was not before.
+  // Copies what was collected and is not shared, and appends the payload: its list with these flags,
+  // then the rest. False: an exception is set, and nothing is there that was not before.
   bool put(const ModuleState& state, const workers::CollectedBuffers& collected,
-           std::span<const std::byte> pickle, workers::ByteBuffer& out);
+           std::uint32_t flags, std::span<const std::byte> rest, workers::ByteBuffer& out);
 
   // They are somebody else's now.
   void handed_over() {

@@ -197,6 +197,35 @@ TEST(Pickle, a_tagged_answer_that_is_not_plain_is_the_pickle_of_the_same) {
              file.path());
 }
 
+// What went apart from it comes back in.
+TEST(Pickle, a_tagged_array_is_a_pickle_that_numpy_reads) {
+  if (run_python("try: import numpy\nexcept ImportError: print()").size() != 0) {
+    GTEST_SKIP() << "NumPy is not installed";
+  }
+  const std::vector<std::string> expressions = {
+      "numpy.arange(3.0)", "[numpy.ones((2, 0, 3), 'e'), 1]", "numpy.array(2, 'G')",
+      "numpy.frombuffer(b'ab', 'B')"};
+  const std::vector<Bytes> encodings =
+      python_bytes(expressions,
+                   "import numpy\nimport owngil_codec_testing\nencode = "
+                   "owngil_codec_testing.encode_value");
+  ASSERT_EQ(encodings.size(), expressions.size());
+  Bytes all;
+  for (const Bytes& one : encodings) {
+    const std::optional<Bytes> pickle = cpp::tagged_to_pickle(one);
+    ASSERT_TRUE(pickle);
+    all.insert(all.end(), pickle->begin(), pickle->end());
+  }
+  const TemporaryFile file(all);
+  run_python("import numpy, pickle, sys\nfile = open(sys.argv[1], 'rb')\nfor value in " +
+                 literal_list(expressions) +
+                 ":\n    got = pickle.load(file)\n"
+                 "    assert repr(got) == repr(value), (got, value)\n"
+                 "    if type(value) is numpy.ndarray:\n"
+                 "        assert got.flags.writeable == value.flags.writeable\n",
+             file.path());
+}
+
 TEST(Pickle, python_reads_what_was_written) {
   const std::vector<Case> cases = plain_cases();
   Bytes all;

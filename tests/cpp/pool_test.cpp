@@ -96,6 +96,20 @@ TEST(Pool, what_is_not_plain_travels_as_a_pickle) {
   EXPECT_EQ(pool.submit("builtins:sum", array).get<double>(), 10'000.0);
 }
 
+TEST(Pool, arrays_of_numpy_travel_as_pickles) {
+  Pool pool(with_workers(1));
+  try {
+    pool.submit("numpy:ones", 1).get();
+  } catch (const PythonError& error) {
+    GTEST_SKIP() << error.what();
+  }
+  for (const int length : {3, 5'000, 100'000}) {
+    const Value ones = pool.submit("numpy:ones", length).get();
+    ASSERT_TRUE(std::holds_alternative<Pickled>(ones.data()));
+    EXPECT_EQ(pool.submit("math:fsum", ones).get<double>(), length);
+  }
+}
+
 TEST(Pool, an_exception_arrives_with_type_message_and_traceback) {
   Pool pool(with_workers(1));
   try {

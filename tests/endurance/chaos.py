@@ -9,7 +9,9 @@ Each task writes its number to a file as soon as it begins, and each has one rig
 In the end it must hold that
   every task has ended          with its right answer, or with WorkerDied; with PoisonTask, if
                                 it was allowed retries and died in each
-  no answer is wrong            each is compared with what it must be
+  no answer is wrong            each is compared with what it must be; large buffers in it once
+                                more after a while; those of arguments, by their checksums, with
+                                what was sent, though tasks write over them
   none has begun too often      once, and once more for each retry that it was allowed
   nothing is left behind        processes, descriptors, shared memory, threads
 
@@ -83,6 +85,7 @@ def run(settings: Settings) -> int:
                 live.advance()
                 if users.errors or pool._broken:
                     break
+        tally.let_go()
         often = tally.begun_wrongly(journal.begun(path))
     user_errors = [f"a thread of the program failed: {error!r}" for error in users.errors]
     del pool, users

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 import journal
@@ -42,7 +43,21 @@ STUCK_S = 20.0  # a burst takes milliseconds
 MOST_MEMORY = 512 << 20  # what scribbles may make the user's process touch
 FAULTS_SHOWN = 20
 
-Outcome = tuple[work.Job, object, BaseException | None]
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a job beside a scribbler; it and its answer may be large, and are not kept."""
+
+    number: int
+    ending: str  # "right", "WRONG", or the name of an exception
+    text: str
+
+
+def outcome(job: work.Job, answer: object, error: BaseException | None) -> Outcome:
+    if error is not None:
+        return Outcome(job.number, type(error).__name__, f"{error!r:.99}")
+    is_right = answer == job.right_answer()
+    return Outcome(job.number, "right" if is_right else "WRONG", f"{answer!r:.99}")
 
 
 class Run:
@@ -80,23 +95,23 @@ class Run:
         for future, job in futures.items():
             error = future.exception()
             if job is not None:
-                self.outcomes.append((job, None if error else future.result(), error))
-        self.outcomes += [(job, *one) for job, one in zip(items, outcomes(results), strict=True)]
+                self.outcomes.append(outcome(job, None if error else future.result(), error))
+        self.outcomes += [
+            outcome(job, *one) for job, one in zip(items, outcomes(results), strict=True)
+        ]
 
     def faults(self) -> list[str]:
         """Tasks that met no scribbler, and whose outcome is not right."""
         begun = journal.begun(self.jobs)
         scribblers = self.pids_of_scribblers()
         found = []
-        for job, answer, error in self.outcomes:
-            pids = set(begun.get(job.number, ()))
-            if is_right(job, answer, error) or pids & scribblers:
+        for one in self.outcomes:
+            pids = set(begun.get(one.number, ()))
+            if one.ending == "right" or pids & scribblers:
                 continue
-            if error is not None and not pids:
+            if one.ending != "WRONG" and not pids:
                 continue  # it was a scribbler's, who made it fail before it began
-            found.append(
-                f"task {job.number} in {pids or 'no worker'}: {error!r:.99} {answer!r:.99}"
-            )
+            found.append(f"task {one.number} in {pids or 'no worker'}: {one.text}")
         return found
 
     def pids_of_scribblers(self) -> set[int]:
@@ -125,11 +140,7 @@ class Run:
                 os.kill(pid, signal.SIGKILL)
 
 
-SORTS = tuple(sort for sort in work.MIXTURE if sort.name in ("tiny", "short", "middling"))
-
-
-def is_right(job: work.Job, answer: object, error: BaseException | None) -> bool:
-    return error is None and answer == job.right_answer()
+SORTS = tuple(sort for sort in work.MIXTURE if sort.name in ("tiny", "short", "middling", "blobs"))
 
 
 def peak_memory() -> int:
@@ -157,10 +168,7 @@ def run(scribbles: int, seed: int) -> int:
         faults = all_.faults()
         scribblers = len(all_.pids_of_scribblers())
     memory = peak_memory() - memory_before
-    ends = Counter(
-        "right" if is_right(*outcome) else type(outcome[2]).__name__ if outcome[2] else "WRONG"
-        for outcome in all_.outcomes
-    )
+    ends = Counter(one.ending for one in all_.outcomes)
     done, stuck = all_.scribbles, all_.stuck
     del pool, all_  # and with it the tracebacks, in which the pool would live on
     left = watch.what_is_left(before, mark)

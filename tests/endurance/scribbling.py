@@ -21,9 +21,11 @@ import journal
 CHANNEL, RESULTS = "owngil-channel", "owngil-results"
 
 # Of the channel: the counters, the worker's words, the rings.
-COUNTERS = (128, 256, 384, 640, 768, 896)
+COUNTERS = (128, 256, 384, 640, 768, 896, 1408, 1536)
 ORDERS, EPOCH, CURRENT = 512, 1024, 1152
 TASK_RING, RESULT_RING, SLOTS, SLOT_BYTES = 0x1000, 0x9000, 256, 128
+RETURN_TAIL, RETURN_RING, RETURN_SLOTS = 1536, 0x12000, 512
+BUFFERS = 5  # the format of a payload
 RESULTS_BYTES = 1 << 20  # of an arena that is mostly address space: where results are
 
 
@@ -58,6 +60,8 @@ def scribble_once(memory: Memory, random_: random.Random) -> None:
         _result_slot,
         _task_slot,
         _chain,
+        _returns,
+        _buffer_list,
     )
     random_.choice(kinds)(memory, random_)
 
@@ -123,6 +127,33 @@ def _chain(memory: Memory, random_: random.Random) -> None:
     data = b"".join(word.to_bytes(8, "little") for word in words)
     data += b"".join(word.to_bytes(4, "little") for word in item)
     memory.put(RESULTS, offset, data)
+
+
+def _returns(memory: Memory, random_: random.Random) -> None:
+    """Buffers of arguments that this worker has let go of, has not, or has never had."""
+    tail = int.from_bytes(memory.parts[CHANNEL][RETURN_TAIL : RETURN_TAIL + 8], "little")
+    name = random_.choice((_word(random_), (random_.randrange(512) << 12).to_bytes(8, "little")))
+    memory.put(CHANNEL, RETURN_RING + tail % RETURN_SLOTS * 8, name)
+    if random_.randrange(4):
+        memory.put(CHANNEL, RETURN_TAIL, ((tail + 1) % 2**64).to_bytes(8, "little"))
+
+
+def _buffer_list(memory: Memory, random_: random.Random) -> None:
+    """A list of buffers of results, where the lists lie that this worker makes."""
+    offset = random_.randrange(0, 1 << 14, 64)
+    head = [random_.randrange(4), random_.randrange(4), 0]
+    if not random_.randrange(8):
+        head[random_.randrange(3)] = random_.getrandbits(32)
+    data = b"".join(word.to_bytes(4, "little") for word in head)
+    for _ in range(4):
+        place = (random_.randrange(512) << 12).to_bytes(8, "little")
+        data += random_.choice((place, place, _word(random_)))
+        data += random_.choice((random_.randrange(1 << 18).to_bytes(8, "little"), _word(random_)))
+    memory.put(RESULTS, offset, data)
+    # The result that comes next may be that list.
+    result = RESULT_RING + random_.randrange(SLOTS) * SLOT_BYTES
+    memory.put(CHANNEL, result + 33, bytes((BUFFERS, 1)))
+    memory.put(CHANNEL, result + 48, offset.to_bytes(8, "little") + (100).to_bytes(8, "little"))
 
 
 def _goes_on(memory: Memory, random_: random.Random) -> int:

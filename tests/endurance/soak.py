@@ -252,6 +252,7 @@ def run(minutes: float, seed: int, memory_drift: int) -> int:
                 surprises += [
                     f"a thread of the program failed: {error!r}" for error in users.errors
                 ]
+                tally.let_go()
                 surprises += tally.wrong
                 ended += tally.ended
                 del users, tally

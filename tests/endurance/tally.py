@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
 import work
@@ -12,6 +12,8 @@ import work
 import owngil
 
 # Of one way to use the pool: how a task may end beside its right answer.
+ANSWERS_HELD = 24  # with large buffers: to be the same though their workers die
+
 Excuse = Callable[[work.Job, BaseException], bool]
 
 
@@ -30,6 +32,7 @@ class Tally:
         self.wrong: list[str] = []
         self._may_begin: dict[int, int] = {}  # those that may begin more than once
         self._answered: set[int] = set()
+        self._held: deque[tuple[work.Job, object]] = deque()
 
     def next_number(self, may_begin: int = 1) -> int:
         with self._lock:
@@ -47,6 +50,8 @@ class Tally:
     ) -> None:
         """The task has ended so."""
         right = job.right_answer()
+        if error is None and job.answer_blobs:
+            self._hold(job, answer)
         if error is None:
             is_right = not job.raises and not job.dies and answer == right
         else:
@@ -60,6 +65,25 @@ class Tally:
                 self.counts[type(error).__name__] += 1
             else:
                 self.wrong.append(f"task {job.number} ended with {error!r:.200} {answer!r:.200}")
+
+    def let_go(self) -> None:
+        """Of all answers that are held."""
+        while self._held:
+            self._check_oldest()
+
+    def _hold(self, job: work.Job, answer: object) -> None:
+        self._held.append((job, answer))
+        if len(self._held) > ANSWERS_HELD:
+            self._check_oldest()
+
+    def _check_oldest(self) -> None:
+        try:
+            job, answer = self._held.popleft()
+        except IndexError:
+            return  # another thread was first
+        if answer != job.right_answer():
+            with self._lock:
+                self.wrong.append(f"the answer of task {job.number} has changed: {answer!r:.200}")
 
     def begun_wrongly(self, begun: Mapping[int, Sequence[int]]) -> list[str]:
         """Where the journal does not go with the outcomes."""

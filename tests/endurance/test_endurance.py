@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def test_nothing_grows_while_everything_happens() -> None:
     """Too short to tell a slow leak of memory; what is left open shows at once."""
     out = long_run("soak", "--minutes=0.1", f"--memory-drift={128 << 20}")
     assert out.endswith("\n0 faults\n")
+
+
+@pytest.mark.skipif(find_spec("numpy") is None, reason="it is about NumPy's arrays")
+def test_arenas_are_bounded_by_what_is_alive_however_many_arrays_go_through() -> None:
+    assert long_run("chain", "--count=2000").endswith("\n0 faults\n")
 
 
 def test_a_worker_that_scribbles_harms_nothing_but_its_own_tasks() -> None:

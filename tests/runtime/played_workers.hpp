@@ -4,11 +4,12 @@
 // A payload says what to do: "echo …" answers itself, "die" ends the thread without an answer, as
 // a process would that was killed, "hold" waits until the test calls open() or the worker is
 // killed, "obey" until it is interrupted, too; "print" is said to have printed, "grow" makes the
-// worker's memory larger. A worker that may refuse does so with "refuse", and fails at "unfit" as what
-// cannot run its function.
+// worker's memory larger. The buffers of a call are answered with buffers that hold the same. A worker that
+// may refuse does so with "refuse", and fails at "unfit" as what cannot run its function.
 // Threads: the supervisor's callers, one for each worker, and one that plays the control thread.
 #pragma once
 
+#include "ipc/buffer_list.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/item.hpp"
@@ -189,8 +190,9 @@ class PlayedWorkers {
 
   class Runner final : public workers::TaskRunner {
    public:
-    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end, bool may_refuse)
-        : world_(world), key_(key), end_(end), may_refuse_(may_refuse) {}
+    Runner(PlayedWorkers& world, std::uint64_t key, ipc::WorkerEnd& end,
+           const ipc::ArenaView& arguments, bool may_refuse)
+        : world_(world), key_(key), end_(end), arguments_(arguments), may_refuse_(may_refuse) {}
 
     void run(const workers::Task& task, const workers::ReceivedBlobs& blobs,
              workers::Reply& reply) override {
@@ -200,6 +202,7 @@ class PlayedWorkers {
         static_cast<void>(reply.set(ipc::Status::refused, ipc::Format::none, kLacking));
         return;
       }
+      if (task.format == ipc::Format::buffers) return echo_buffers(task.payload, reply);
       if (task.kind != ipc::TaskKind::chunk) {
         obey(task.payload);
         static_cast<void>(reply.set(status_of(task.payload), ipc::Format::tagged, task.payload,
@@ -236,6 +239,20 @@ class PlayedWorkers {
     }
 
    private:
+    void echo_buffers(std::span<const std::byte> payload, workers::Reply& reply) {
+      const ipc::BufferList list = ipc::BufferList::read(payload).value();
+      std::vector<std::byte> answer(payload.begin(), payload.end());
+      for (std::uint32_t i = 0; i != list.size(); ++i) {
+        const ipc::BlockRef taken = reply.memory().allocate(list[i].size).value();
+        std::memcpy(reply.memory().at(taken.offset), arguments_.checked(list[i]), taken.size);
+        std::memcpy(answer.data() + sizeof(ipc::BufferListHead) + i * sizeof taken, &taken,
+                    sizeof taken);
+        EXPECT_TRUE(end_.try_push_return(list[i].offset));
+      }
+      obey(list.rest());
+      EXPECT_TRUE(reply.set(ipc::Status::returned, ipc::Format::buffers, answer));
+    }
+
     ipc::Status status_of(std::span<const std::byte> bytes) const {
       return starts_with(bytes, "raise") || (may_refuse_ && starts_with(bytes, "unfit"))
                  ? ipc::Status::raised
@@ -268,6 +285,7 @@ class PlayedWorkers {
     PlayedWorkers& world_;
     std::uint64_t key_;
     ipc::WorkerEnd& end_;
+    const ipc::ArenaView& arguments_;
     bool may_refuse_;
     bool printed_ = false;
   };
@@ -368,7 +386,7 @@ class PlayedWorkers {
       return;
     }
     const Present present(*this, key, {&channel.as<ipc::Channel>(), channel_fd});
-    Runner runner(*this, key, end, channel.as<ipc::Channel>().header.may_refuse != 0);
+    Runner runner(*this, key, end, arguments, channel.as<ipc::Channel>().header.may_refuse != 0);
     const workers::MemoryReader reader{[]() noexcept { return private_bytes_; },
                                        []() noexcept { return private_bytes_; }};
     const std::uint64_t limit = channel.as<ipc::Channel>().header.memory_limit;

@@ -63,6 +63,27 @@ TEST_F(ResultArenaTest, NothingIsOutTwice) {
   let_go(other);
 }
 
+// Else what one of them keeps would go with the end of the other.
+TEST_F(ResultArenaTest, NothingIsOutThatLiesInPartWhereSomethingElseDoes) {
+  const ipc::BlockRef first = result('a', 5 * ipc::kPageBytes + 1);
+  const auto pages_behind = [&](std::uint64_t pages) {
+    return first.offset + pages * ipc::kPageBytes;
+  };
+  EXPECT_FALSE(arena_->take_out({{pages_behind(1), 1}}));
+  EXPECT_FALSE(arena_->take_out({{pages_behind(5), kMiB}}));
+  EXPECT_TRUE(arena_->take_out({{pages_behind(6), kMiB}}));
+  EXPECT_FALSE(arena_->take_out({{pages_behind(7), 1}, {pages_behind(600), kMiB}}));
+  EXPECT_FALSE(
+      arena_->take_out({{pages_behind(600), kMiB}, {pages_behind(500), 101 * ipc::kPageBytes}}));
+  EXPECT_TRUE(arena_->take_out({{pages_behind(600), kMiB}}));
+  let_go({pages_behind(600), kMiB});
+  arena_->lose_worker();
+  EXPECT_EQ(seen(first), std::string(first.size, 'a'));
+  let_go({pages_behind(6), kMiB});
+  EXPECT_EQ(seen(first), std::string(first.size, 'a'));
+  let_go(first);
+}
+
 TEST_F(ResultArenaTest, OnceTheWorkerIsGoneOnlyWhatIsOutKeepsMemory) {
   const ipc::BlockRef first = result('a');
   const ipc::BlockRef second = result('b');

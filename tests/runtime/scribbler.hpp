@@ -8,6 +8,7 @@
 #pragma once
 
 #include "ipc/arena.hpp"
+#include "ipc/buffer_list.hpp"
 #include "ipc/futex.hpp"
 #include "ipc/layout.hpp"
 
@@ -67,7 +68,7 @@ class Scribbler {
   }
 
   void scribble() {
-    switch (random_() % 12) {
+    switch (random_() % 14) {
       case 0: put(any_word_of(&channel_, sizeof channel_), nonsense()); break;
       case 1: put(any_word_of(results_.at(0), kUsedResults), nonsense()); break;
       case 2: scribble_run(); break;
@@ -77,7 +78,9 @@ class Scribbler {
       case 6: put(&channel_.sleep.epoch, nonsense()); break;
       case 7: scribble_claim(); break;
       case 8: scribble_chain(); break;
-      case 9: channel_.result_tail.value.fetch_add(1 + random_() % 3); break;
+      case 9: scribble_returns(); break;
+      case 10: scribble_list(random_() % (kUsedResults / 64) * 64); break;
+      case 11: channel_.result_tail.value.fetch_add(1 + random_() % 3); break;
       default: answer(); break;
     }
   }
@@ -97,6 +100,11 @@ class Scribbler {
     slot.where = is_chunk ? ipc::Where::block : ipc::Where::inline_bytes;
     slot.size = static_cast<std::uint32_t>(random_() % (ipc::kInlineBytes + 1));
     if (is_chunk) slot.block = {0, 64 * (1 + random_() % 64)};
+    if (!is_chunk && one_in(3)) {
+      slot.format = ipc::Format::buffers;
+      slot.where = ipc::Where::block;
+      slot.block = scribble_list(random_() % 4 * 4096);
+    }
     if (one_in(2)) spoil(slot);
     ++head_;  // a define has no answer; answering it is one more nonsense
     if (task.kind == ipc::TaskKind::define && !one_in(16)) return;
@@ -122,7 +130,8 @@ class Scribbler {
   void scribble_counter() {
     ipc::Counter* const counters[] = {&channel_.task_tail,    &channel_.result_head,
                                       &channel_.release_tail, &channel_.task_head,
-                                      &channel_.result_tail,  &channel_.release_head};
+                                      &channel_.result_tail,  &channel_.release_head,
+                                      &channel_.return_head,  &channel_.return_tail};
     std::atomic<std::uint64_t>& word = counters[random_() % std::size(counters)]->value;
     word.store(one_in(2) ? nonsense() : word.load() + random_() % 5 - 2);
   }
@@ -147,6 +156,32 @@ class Scribbler {
   void scribble_claim() {
     const std::uint64_t position = one_in(2) ? head_ + random_() % 4 : random_();
     channel_.tasks[position & kMask].claim.store(position << 2 | (random_() & 3));
+  }
+
+  // Buffers of arguments that it says to have let go of: of its tasks, of others', or none at all.
+  void scribble_returns() {
+    std::atomic<std::uint64_t>& tail = channel_.return_tail.value;
+    for (std::uint64_t left = 1 + random_() % 3; left > 0; --left) {
+      const std::uint64_t name = one_in(2) ? random_() % 64 * ipc::kPageBytes : nonsense();
+      channel_.returns[tail.load() & (ipc::kReturnSlots - 1)].store(name);
+      if (!one_in(4)) tail.fetch_add(1);
+    }
+  }
+
+  // A list of buffers of results that it has, or has not.
+  ipc::BlockRef scribble_list(std::uint64_t offset) {
+    const ipc::BufferListHead head{
+        static_cast<std::uint32_t>(one_in(8) ? nonsense() : random_() % 4),
+        static_cast<std::uint32_t>(random_() % 4),
+        static_cast<std::uint32_t>(one_in(8) ? nonsense() : 0)};
+    std::memcpy(results_.at(offset), &head, sizeof head);
+    for (std::uint32_t i = 0; i != 4; ++i) {
+      ipc::BlockRef buffer{random_() % 1024 * ipc::kPageBytes, 1 + random_() % (1 << 18)};
+      if (one_in(6)) buffer.offset = nonsense();
+      if (one_in(6)) buffer.size = nonsense();
+      std::memcpy(results_.at(offset) + sizeof head + i * sizeof buffer, &buffer, sizeof buffer);
+    }
+    return {offset, sizeof head + 4 * sizeof(ipc::BlockRef) + random_() % 64};
   }
 
   // Blocks of results that lead to each other, with items of all sizes in them.

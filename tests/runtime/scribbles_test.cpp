@@ -3,8 +3,10 @@
 //
 // Thousands of random scribbles; the seed is printed. OWNGIL_SEED repeats one, OWNGIL_SCRIBBLES
 // says how many.
+#include "ipc/buffer_list.hpp"
 #include "ipc/clock.hpp"
 #include "ipc/item.hpp"
+#include "runtime/result_arena.hpp"
 #include "tests/runtime/played_workers.hpp"
 #include "tests/runtime/scribbler.hpp"
 
@@ -118,6 +120,68 @@ class ScribblesTest : public testing::Test {
     }
   }
 
+  // Calls with buffers, which are answered with buffers that hold the same.
+  void check_buffers() {
+    struct Sent {
+      Task* task;
+      std::vector<std::uint64_t> words;  // of which each buffer consists, all the same
+    };
+    std::vector<Sent> calls;
+    for (int i = 0; i < 12; ++i) {
+      Sent sent{};
+      ipc::BufferListHead head{};
+      std::vector<std::byte> refs;
+      for (std::uint64_t left = random_() % 3; left > 0; --left) {
+        const std::uint64_t size = 8 * (2 * 1024 + random_() % (10 * 1024));  // whole pages
+        const auto buffer = supervisor_->new_buffer(size);
+        if (!buffer) continue;  // the scribbler has not let go of others
+        sent.words.push_back(random_());
+        auto* const at = reinterpret_cast<std::uint64_t*>(supervisor_->buffer_at(*buffer));
+        std::fill_n(at, size / 8, sent.words.back());
+        const auto* const ref = reinterpret_cast<const std::byte*>(&*buffer);
+        refs.insert(refs.end(), ref, ref + sizeof *buffer);
+        ++head.count;
+      }
+      std::vector<std::byte> payload(sizeof head);
+      std::memcpy(payload.data(), &head, sizeof head);
+      payload.insert(payload.end(), refs.begin(), refs.end());
+      const auto rest = bytes_of("echo");
+      payload.insert(payload.end(), rest.begin(), rest.end());
+      ASSERT_EQ(supervisor_->submit({function_, 0, ipc::Format::buffers, payload}, sent.task),
+                Admission::admitted)
+          << broken();
+      calls.push_back(std::move(sent));
+    }
+    for (const auto& [task, words] : calls) {
+      wait_for(*task);
+      if (HasFatalFailure()) return;
+      if (task->rank != kScribbler) {
+        ASSERT_EQ(task->ending, Ending::returned);
+        const bool on_heap = task->place == Task::Place::heap;
+        const auto list = on_heap ? ipc::BufferList::read({task->heap.data, task->heap.size})
+                                  : ipc::BufferList::read({task->bytes, task->size});
+        ASSERT_TRUE(list && list->size() == words.size());
+        for (std::uint32_t n = 0; n != list->size(); ++n) {
+          const auto* const at =
+              reinterpret_cast<const std::uint64_t*>(task->heap.arena->at((*list)[n]));
+          for (std::uint64_t word = 0; word != (*list)[n].size / 8; ++word) {
+            ASSERT_EQ(at[word], words[n]);
+          }
+        }
+        ++right_;
+      } else if (task->ending == Ending::returned && task->place == Task::Place::heap &&
+                 task->heap.arena != nullptr) {
+        // Whoever decodes it reads them.
+        const auto list = ipc::BufferList::read({task->heap.data, task->heap.size});
+        for (std::uint32_t n = 0; n != list->size(); ++n) {
+          const auto buffer = (*list)[n];
+          seen_ += std::to_integer<unsigned>(task->heap.arena->at(buffer)[buffer.size - 1]);
+        }
+      }
+      supervisor_->forget(*task);
+    }
+  }
+
   void check_map() {
     MapJob& job =
         *supervisor_->open_map(function_, 0, 1 + static_cast<std::uint32_t>(random_() % 9));
@@ -158,6 +222,7 @@ class ScribblesTest : public testing::Test {
   std::mt19937_64 random_;
   std::uint64_t calls_ = 0;
   std::uint64_t right_ = 0;
+  std::uint64_t seen_ = 0;  // so that reading is something
   std::atomic<std::uint64_t> lives_{0};
   std::atomic<std::uint64_t> scribbles_{0};
 };
@@ -172,6 +237,7 @@ TEST_P(ScribblesShare, HarmsNothingButTheTasksThatTheScribblerWasGiven) {
   while (scribbles_ < wanted) {
     ASSERT_NO_FATAL_FAILURE(check_calls());
     ASSERT_NO_FATAL_FAILURE(check_map());
+    ASSERT_NO_FATAL_FAILURE(check_buffers());
     ASSERT_FALSE(supervisor_->is_broken()) << broken();
   }
   EXPECT_GT(right_, 0U);

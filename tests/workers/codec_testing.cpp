@@ -3,6 +3,7 @@
 //
 // Not: part of the package. It is built with the tests and imported by test_codec.py alone.
 #include "workers/codec.hpp"
+#include "workers/numpy_api.hpp"
 
 #include <cstddef>
 #include <span>
@@ -46,7 +47,10 @@ PyObject* encode_value(PyObject*, PyObject* value) {
 
 PyObject* decode_value(PyObject*, PyObject* object) {
   std::span<const std::byte> bytes;
-  return get_bytes(object, bytes) ? owngil::workers::decode_value(bytes, &strings()) : nullptr;
+  if (!get_bytes(object, bytes)) return nullptr;
+  PyObject* const value = owngil::workers::decode_value(bytes, &strings());
+  if (value != nullptr || PyErr_Occurred() || !owngil::workers::load_numpy()) return value;
+  return owngil::workers::decode_value(bytes, &strings());
 }
 
 // encode_call(*args, **kwargs), as a vectorcall
