@@ -161,8 +161,8 @@ TEST_F(FallbackTest, RunsAnUnfitItemAgainIfRetriesAllowIt) {
 }
 
 TEST_F(FallbackTest, EndsAWorkerThatRefusesThoughItMayNot) {
-  open(1);
   world_.lie = [](ipc::ResultSlot& slot) { slot.status = ipc::Status::refused; };
+  open(1);
   EXPECT_EQ(ending(submit("echo")), Ending::died);
 }
 
