@@ -31,6 +31,7 @@ from pathlib import Path
 
 import journal
 import watch
+import work
 from killer import HARSH_KINDS, Killer
 from tally import Tally
 from users import Users
@@ -45,11 +46,14 @@ examples:
   ./dev chaos --kills 10000
   ./dev chaos --start spawn --kills 500
   ./dev chaos --kind interpreter --kills 1000
+  ./dev chaos --kind auto --kills 1000
   ./dev chaos --seed 7                 the tasks and pauses of the run that printed "seed 7";
                                        what they meet, the kernel decides anew
 """
 
 FAULTS_SHOWN = 20
+# What the tasks call, for workers of one kind or of both.
+FUNCTIONS = {"auto": (work.run, work.run_in_a_process)}
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,13 @@ def run(settings: Settings) -> int:
             owngil.Pool(
                 settings.workers, kind=settings.kind, start=settings.start, max_restarts=None
             ) as pool,
-            Users(pool, path, tally, settings.seed) as users,
+            Users(
+                pool,
+                path,
+                tally,
+                settings.seed,
+                functions=FUNCTIONS.get(settings.kind, (work.run,)),
+            ) as users,
             Killer(settings.kills, settings.pause_ms, settings.seed) as killer,
         ):
             live.show("kills", settings.kills)
@@ -122,9 +132,10 @@ def main() -> int:
     )
     parser.add_argument(
         "--kind",
-        choices=("process", "interpreter"),
+        choices=("process", "interpreter", "auto"),
         default="process",
-        help="of workers; interpreters share a process, which is killed (default: process)",
+        help="of workers; interpreters share a process, which is killed; auto: and half of the tasks "
+        "need a process (default: process)",
     )
     parser.add_argument(
         "--pause-ms",

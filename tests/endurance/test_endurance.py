@@ -27,7 +27,12 @@ def long_run(name: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "start", "kills"),
-    [("process", "template", 250), ("process", "spawn", 50), ("interpreter", "template", 50)],
+    [
+        ("process", "template", 250),
+        ("process", "spawn", 50),
+        ("interpreter", "template", 50),
+        ("auto", "template", 50),
+    ],
 )
 def test_nothing_is_lost_when_processes_are_killed_at_random(
     kind: str, start: str, kills: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -24,6 +24,7 @@ IN_FLIGHT = 24  # tasks that each thread has at once
 RETRIES = 2
 
 MakeJob = Callable[[int, random.Random], work.Job]
+Run = Callable[[str, work.Job], work.Answer]
 
 
 class Users:
@@ -34,10 +35,12 @@ class Users:
         tally: Tally,
         seed: object,
         make_job: MakeJob = work.make_job,
+        functions: Sequence[Run] = (work.run,),
     ) -> None:
         self.pool, self.journal, self.tally = pool, str(journal), tally
         self.errors: list[BaseException] = []  # of the threads themselves
         self._make_job = make_job
+        self._functions = functions
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(
@@ -64,7 +67,7 @@ class Users:
         while pending or not self._stopping.is_set():
             while len(pending) < IN_FLIGHT and not self._stopping.is_set():
                 job = self._job(random_)
-                pending.append((job, self.pool.submit(work.run, self.journal, job)))
+                pending.append((job, self.pool.submit(self._one(random_), self.journal, job)))
             self._judge(*pending.popleft())
 
     def by_retries(self, random_: random.Random) -> None:
@@ -72,7 +75,8 @@ class Users:
         again = self.pool.options(retries=RETRIES, retry_on=owngil.WorkerDied)
         while not self._stopping.is_set():
             jobs = [self._job(random_, 1 + RETRIES) for _ in range(IN_FLIGHT // 2)]
-            for job, future in [(job, again.submit(work.run, self.journal, job)) for job in jobs]:
+            futures = [again.submit(self._one(random_), self.journal, job) for job in jobs]
+            for job, future in zip(jobs, futures, strict=True):
                 self._judge(job, future)
 
     def by_callback(self, random_: random.Random) -> None:
@@ -84,7 +88,7 @@ class Users:
                 self._judge(job, future)
                 allowed.release()
 
-            self.pool.submit(work.run, self.journal, job).add_done_callback(ended)
+            self.pool.submit(self._one(random_), self.journal, job).add_done_callback(ended)
 
         while not self._stopping.is_set():
             allowed.acquire()
@@ -97,7 +101,7 @@ class Users:
         while not self._stopping.is_set():
             jobs = [self._job(random_) for _ in range(random_.randrange(1, 4 * IN_FLIGHT))]
             results = self.pool.map(
-                work.run,
+                self._one(random_),
                 [self.journal] * len(jobs),
                 jobs,
                 chunksize=random_.choice((None, None, 1, 7, 50)),
@@ -108,6 +112,9 @@ class Users:
 
     def _job(self, random_: random.Random, may_begin: int = 1) -> work.Job:
         return self._make_job(self.tally.next_number(may_begin), random_)
+
+    def _one(self, random_: random.Random) -> Run:
+        return random_.choice(self._functions)
 
     def _judge(self, job: work.Job, future: Future[object]) -> None:
         error = future.exception()
