@@ -134,8 +134,8 @@ def main() -> int:
         "--kind",
         choices=("process", "interpreter", "auto"),
         default="process",
-        help="of workers; interpreters share a process, which is killed; auto: and half of the tasks "
-        "need a process (default: process)",
+        help="of workers; interpreters share a process, which is killed; with auto half of the "
+        "tasks need a process besides (default: process)",
     )
     parser.add_argument(
         "--pause-ms",

@@ -173,8 +173,9 @@ def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> tuple[fl
     """
     try:
         with Pool(1) as pool:
+            pool.submit(_loaded, fn).result()  # to import is not to call
             limited = pool.options(timeout=limit_s)
-            limited.submit(_timed, fn, item).result()  # which also imports
+            limited.submit(_timed, fn, item).result()
             found: list[tuple[float, float]] = []
             while not found or (len(found) < 5 and sum(took for took, _ in found) < 0.1):
                 found.append(limited.submit(_timed, fn, item).result())
@@ -188,6 +189,10 @@ def _first_call(fn: Callable[[Any], Any], item: Any, limit_s: float) -> tuple[fl
         raise ValueError(
             f"the function fails on its first item, {_brief(item)}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _loaded(fn: object) -> None:
+    """Brings the function, and what it is measured with, into a worker."""
 
 
 def _timed(fn: Callable[[Any], Any], item: Any) -> tuple[float, float]:

@@ -31,7 +31,12 @@ def test_it_measures_every_way_in_every_round(name: str) -> None:
     if name == "io-vs-numpy":
         pytest.importorskip("numpy")
     interval = sys.getswitchinterval()
-    result = run(EXPERIMENTS[name], SMALL)
+    for _ in range(5):
+        result = run(EXPERIMENTS[name], SMALL)
+        # How long a computation takes is measured first; where others took the CPUs meanwhile it
+        # is over before the first sleep beside it.
+        if all(map(any, result.samples.values())):
+            break
     assert sys.getswitchinterval() == interval
     assert len({len(rounds) for rounds in result.samples.values()}) == 1
     for way, rounds in result.samples.items():
