@@ -30,7 +30,8 @@ struct Equal {
 Value::Value() noexcept = default;
 Value::Value(const Value&) = default;
 Value::Value(Value&&) noexcept = default;
-Value& Value::operator=(const Value&) = default;
+// The copy first: whole, or not at all.
+Value& Value::operator=(const Value& other) { return *this = Value(other); }
 Value& Value::operator=(Value&&) noexcept = default;
 Value::~Value() = default;
 

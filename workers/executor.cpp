@@ -115,12 +115,12 @@ void Executor::run_chunk(const Task& task, const ReceivedBlobs& blobs, Reply& re
       unfit = true;
     } else {
       if (i % kItemsBetweenSignals == 0) look_for_signals(value);
-      unfit = step_ == Step::unfit;
       if (!try_send_int(value.get(), task, reply)) {
         const Message message = encode_outcome(std::move(value), task, blobs, reply);
         if (task.timed) channel_.end_item();
         send_item(message, reply);
       }
+      unfit = step_ == Step::unfit;
     }
     if (unfit) {
       ++i;
@@ -161,13 +161,13 @@ bool Executor::try_send_int(PyObject* value, const Task& task, Reply& reply) {
 }
 
 PyObject* Executor::make_ready(const Task& task, const ReceivedBlobs& blobs) {
-  if (PyErr_CheckSignals() < 0) return nullptr;
   step_ = Step::ready;
   if (state_.may_refuse) {
     const auto known = refused_.find(task.function);
     state_.refusal = known != refused_.end() ? known->second : all_refused_;
     if (state_.refusal) return nullptr;
   }
+  if (PyErr_CheckSignals() < 0) return nullptr;
   PyObject* function = functions_.make_ready(task, blobs);
   if (state_.refusal) {
     // It may have been loaded all the same, with less than it needs.
@@ -192,9 +192,12 @@ void Executor::refuse(Reply& reply) {
 }
 
 void Executor::look_for_refusal(Ref& value) {
+  if (!state_.may_refuse || (value && !state_.refusal)) return;
   const Ref raised = Ref::steal(PyErr_GetRaisedException());
   if (raised) module_.look_for_refusal(raised.get());
-  if (!state_.refusal) return PyErr_SetRaisedException(Py_XNewRef(raised.get()));
+  if (!state_.refusal || step_ == Step::ready) {
+    return PyErr_SetRaisedException(Py_XNewRef(raised.get()));
+  }
   step_ = Step::unfit;
   value.reset();
   Ref failure = module_.needs_process(state_.refusal.what(), raised ? raised.get() : Py_None);
@@ -203,30 +206,30 @@ void Executor::look_for_refusal(Ref& value) {
 
 Ref Executor::call(std::uint64_t task, PyObject* function, ipc::Format format,
                    std::span<const std::byte> payload) {
+  Ref value;
   step_ = Step::ready;
-  if (!decode(format, payload)) return {};
+  if (!decode(format, payload)) {
+    look_for_refusal(value);
+    return value;
+  }
   step_ = Step::decoded;
   interruption_.arm(task);
-  Ref value = Ref::steal(call_.call(function));
+  value = Ref::steal(call_.call(function));
   interruption_.disarm();
   if (is_forked_child()) module_.end_forked_child(!value);
   call_.clear();
-  if (state_.may_refuse && (!value || state_.refusal)) look_for_refusal(value);
+  look_for_refusal(value);
   return value;
 }
 
 Executor::Message Executor::encode_outcome(Ref value, const Task& task, const ReceivedBlobs& blobs,
                                            Reply& reply) {
-  if (step_ == Step::unfit) {
-    Message message = encode_failure();
-    message.flags = ipc::kUnfit | ipc::kRetryable;
-    return message;
-  }
+  if (step_ == Step::unfit) return encode_failure();
   if (value || task.retry_on == 0 || !is_worth_retrying(task, blobs)) {
     return encode(std::move(value), reply);
   }
   Message message = encode_failure();
-  message.flags = ipc::kRetryable;
+  message.flags |= ipc::kRetryable;
   return message;
 }
 
@@ -290,7 +293,10 @@ Executor::Message Executor::encode(Ref value, Reply& reply) {
   Ref collector = make_collector(state_.collector_type);
   Ref dumped = collector ? module_.dump_result(value.get(), collector.get()) : Ref();
   value.reset();
-  if (!dumped) return encode_failure();
+  if (!dumped) {
+    look_for_refusal(value);
+    return encode_failure();
+  }
   if (CollectedBuffers& buffers = collected(collector.get());
       !buffers.views.empty() || !buffers.direct.empty()) {
     const std::uint32_t flags = buffers.direct.empty() ? 0U : ipc::kDirect;
@@ -371,7 +377,8 @@ Executor::Message Executor::encode_failure() {
   raised.reset();
   if (!told) return {};
   const std::span<const std::byte> bytes = bytes_in(told.get());
-  return {ipc::Status::raised, ipc::Format::failure, bytes, std::move(told)};
+  const std::uint8_t flags = step_ == Step::unfit ? ipc::kUnfit | ipc::kRetryable : 0;
+  return {ipc::Status::raised, ipc::Format::failure, bytes, std::move(told), flags};
 }
 
 Executor::Message Executor::no_room(std::size_t size, const Reply& reply) {

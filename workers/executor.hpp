@@ -84,7 +84,8 @@ class Executor final : public TaskRunner {
   // Whether this task is refused, and not begun; clears the exception that is set.
   [[nodiscard]] bool is_refused() noexcept;
   void refuse(Reply& reply);
-  // The task has run, and was refused something on the way: its failure takes the value's place.
+  // If this worker may refuse: was it refused something, be it what was raised? One that has begun
+  // fails with that, in place of the value.
   void look_for_refusal(Ref& value);
   // decode and execute; none: an exception is set. Drops the arguments. Sets step_.
   [[nodiscard]] Ref call(std::uint64_t task, PyObject* function, ipc::Format format,

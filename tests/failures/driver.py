@@ -92,7 +92,9 @@ class Cell:
         return pid in self._pids()
 
     def _pids(self) -> list[int]:
-        return [worker.pid for worker in self.pool.stats().workers if worker.pid]
+        workers = self.pool.stats().workers
+        kind = workers[0].kind  # not of those that they may fall back to
+        return [worker.pid for worker in workers if worker.pid and worker.kind == kind]
 
     def _other_than(self, pid: int) -> int:
         """The worker that is not held; it may still be starting after the cell before."""

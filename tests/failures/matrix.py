@@ -6,7 +6,8 @@ get. The tests read it (test_matrix.py), and ARCHITECTURE.md shows it:
 
 A row is a line; it stands for a test for each of its stages and each way to have workers: processes
 that were forked from a template, or spawned, and interpreters. Of these each has a host of its own
-here, for what dies is the host; tests/python/test_interpreter_kind.py has those that share one.
+here, for what dies is the host; tests/python/test_interpreter_kind.py has those that share one. With
+kind="auto" only what interpreters refuse differs.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ END = "<!-- failures end -->"
 
 STARTS = ("template", "spawn")
 INTERPRETER = "interpreter"  # in a host that was forked from a template
+AUTO = "auto"  # the same, and processes for what those refuse
 OPTIONS: dict[str, dict[str, Any]] = {
     "template": {"start": "template"},
     "spawn": {"start": "spawn"},
     INTERPRETER: {"kind": "interpreter", "hosts": 2},
+    AUTO: {"kind": "auto", "hosts": 2},
 }
 
 
@@ -85,10 +88,11 @@ class Row:
 
     def ways(self) -> list[str]:
         processes = self.starts if "process" in self.kinds else ()
-        return [*processes, *(kind for kind in self.kinds if kind == INTERPRETER)]
+        return [*processes, *(kind for kind in self.kinds if kind in OPTIONS)]
 
 
-PROCESS, REFUSED = ("process",), (INTERPRETER,)
+PROCESS, REFUSED, EITHER = ("process",), (INTERPRETER,), (AUTO,)
+NEEDS_PROCESS = Gets("NeedsProcess")
 
 MATRIX = (
     # --- it raises
@@ -152,6 +156,35 @@ MATRIX = (
         KEPT,
         kinds=REFUSED,
     ),
+    # --- an interpreter refuses, and there are processes to run what has not begun
+    Row("exec", ("decoding",), died("exit code 0"), KEPT, disorder=True, kinds=EITHER),
+    Row("exec", (*IN_CODE[1:], *IN_MAP), NEEDS_PROCESS, KEPT, disorder=True, kinds=EITHER),
+    Row(
+        "replaces signal handlers",
+        (*IN_CODE[1:], *IN_MAP),
+        NEEDS_PROCESS,
+        KEPT,
+        disorder=True,
+        kinds=EITHER,
+    ),
+    Row("leaves a daemon thread", ("decoding",), RESULT, KEPT, disorder=True, kinds=EITHER),
+    Row(
+        "leaves a daemon thread",
+        (*IN_CODE[1:], *IN_MAP),
+        NEEDS_PROCESS,
+        KEPT,
+        disorder=True,
+        kinds=EITHER,
+    ),
+    Row("forks and returns twice", ("decoding",), RESULT, KEPT, disorder=True, kinds=EITHER),
+    Row(
+        "forks and returns twice",
+        (*IN_CODE[1:], *IN_MAP),
+        NEEDS_PROCESS,
+        KEPT,
+        disorder=True,
+        kinds=EITHER,
+    ),
     # --- it is not the worker that it happens to, or not yet
     Row("SIGKILL", (STARTING,), RESULT, REPLACED, kinds=PROCESS),
     Row("SIGKILL", (TEMPLATE,), RESULT, RENEWED.format("template"), starts=("template",)),
@@ -166,7 +199,7 @@ def cells() -> list[tuple[Row, str, str]]:
     """(row, stage, way to have workers) of every test that this Python can run."""
     from harness import kinds  # here: the table is also written by this file as a program
 
-    here = [way for way in OPTIONS if way != INTERPRETER or "interpreter" in kinds.HERE]
+    here = [way for way in OPTIONS if way in STARTS or "interpreter" in kinds.HERE]
     return [
         (row, stage, way)
         for row in MATRIX
