@@ -6,8 +6,8 @@ get. The tests read it (test_matrix.py), and ARCHITECTURE.md shows it:
 
 A row is a line; it stands for a test for each of its stages and each way to have workers: processes
 that were forked from a template, or spawned, and interpreters. Of these each has a host of its own
-here, for what dies is the host; tests/python/test_interpreter_kind.py has those that share one. With
-kind="auto" only what interpreters refuse differs.
+here, for what dies is the host; tests/python/test_interpreter_kind.py has those that share one.
+With kind="auto" only what interpreters refuse differs.
 """
 
 from __future__ import annotations
