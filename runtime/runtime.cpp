@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -189,6 +190,8 @@ Runtime::Runtime()
             callbacks([this](std::uint64_t key, bool forget) { return pool_of(key, forget); },
                       [this](const std::string& text) {
                         const std::lock_guard lock(mutex_);
+                        // Hosts come and go and say the same, and a program may never ask.
+                        if (std::ranges::find(notes_, text) != notes_.end()) return;
                         notes_.push_back(text);
                         has_notes_.store(true, std::memory_order_relaxed);
                       })) {

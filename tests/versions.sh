@@ -11,12 +11,24 @@ debian_suite=forky
 debian_mirror=${OWNGIL_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 matrix=$root/build/matrix
 
-# matrix_all [VERSION…] [SUITE…]: one line a version; succeeds if all that could be run passed.
+# matrix_all [VERSION…] [SUITE…]: one line a version; succeeds if all that could be run passed. The
+# word "oldest" is the oldest version at hand, unless that is the newest, too.
 matrix_all() {
   local one summary status=0
   local -a versions=() suites_wanted=()
   for one in "$@"; do
-    if [[ $one == 3.* ]]; then versions+=("$one"); else suites_wanted+=("$one"); fi
+    case $one in
+      3.*) versions+=("$one") ;;
+      oldest)
+        one=$(oldest_at_hand)
+        if [[ -z $one ]]; then
+          echo "only one version of CPython is at hand, and ./dev test is for that"
+          return
+        fi
+        versions+=("$one")
+        ;;
+      *) suites_wanted+=("$one") ;;
+    esac
   done
   ((${#versions[@]})) || versions=("${versions_supported[@]}")
   mkdir -p "$matrix"
@@ -38,6 +50,15 @@ matrix_all() {
     printf '%-6s %-42s build/matrix/%s.log\n' "$one" "$summary" "$one"
   done
   return "$status"
+}
+
+oldest_at_hand() {
+  local one
+  local -a at_hand=()
+  for one in "${versions_supported[@]}"; do
+    ! find_python "$one" || at_hand+=("$one")
+  done
+  ((${#at_hand[@]} < 2)) || printf '%s' "${at_hand[0]}"
 }
 
 # copy_tree FOLDER: the working tree as it is, without what git ignores; what FOLDER has built stays.

@@ -8,7 +8,10 @@
 
 A refusal is an ImportError with which CPython, or the module itself, says that it does not load in
 an interpreter like this one. All of them come out of the four functions of `_imp` that load what is
-written in C, so nothing else is looked at: other imports cost what they did.
+written in C, so nothing else is looked at: other imports cost what they did, these 0.3 µs more.
+
+The standard library swallows some itself, and does without: `_suggestions` when it shows a
+NameError or the like, `_tracemalloc` when it shows a warning that names an object.
 
 Threads: observers are called in whichever imports, before the importing code gets the error.
 Not: what a module that loads does then.

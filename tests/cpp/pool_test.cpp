@@ -488,6 +488,17 @@ TEST(Pool, a_limit_that_costs_the_whole_process_says_so) {
   }
 }
 
+TEST(Pool, what_interpreters_do_not_do_is_a_warning) {
+  ::setenv("PYTHONTRACEMALLOC", "1", 1);
+  Pool pool(with_interpreters(1));
+  ::unsetenv("PYTHONTRACEMALLOC");
+  EXPECT_EQ(pool.submit("math:factorial", 5).get<int>(), 120);
+  std::vector<std::string> warnings;
+  while (warnings.empty()) warnings = pool.take_warnings();  // the time limit guards it
+  EXPECT_NE(warnings[0].find("tracemalloc knows only one interpreter"), std::string::npos)
+      << warnings[0];
+}
+
 TEST(Pool, hosts_are_for_interpreters_alone) {
   PoolOptions options = with_workers(1);
   options.hosts = 1;

@@ -123,7 +123,8 @@ class OWNGIL_EXPORT Pool {
   // From now on so many workers; returns at once, and nothing is lost. Throws as the constructor.
   void resize(unsigned workers);
   PoolStats stats() const;
-  // What the user should read, as that a preloaded module left threads: each text once.
+  // What the user should read and has not taken yet, as that a preloaded module left threads: each
+  // text once.
   std::vector<std::string> take_warnings();
 
   // Accepts no more tasks, and waits until what was submitted is done and the workers are gone.
