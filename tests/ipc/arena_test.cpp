@@ -15,10 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <random>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace owngil::ipc {
 namespace {
@@ -221,6 +224,44 @@ TEST(ArenaTest, TrimGivesBackWhatLiesBetweenBlocksAndItIsCommittedAnew) {
   for (const auto& block : {low, high, part, rest, again}) arena.free(block->offset);
   arena.trim(0);
   EXPECT_EQ(bytes_backed(arena.fd()), 0U);
+}
+
+// A long random walk, checked against what was written to each block that is out.
+TEST(ArenaTest, WhatIsAllocatedStaysAsItIsWhateverIsFreedAndTrimmed) {
+  constexpr std::uint64_t kSize = 64 * kMiB;
+  struct Written {
+    BlockRef block;
+    std::uint32_t word;
+  };
+  Arena arena("test", kSize);
+  std::mt19937_64 random(6);
+  std::vector<Written> out;
+  for (std::uint32_t step = 0; step != 6'000; ++step) {
+    if (out.empty() || random() % 100 < 50) {
+      const std::uint64_t most = std::uint64_t{1} << (3 + random() % 20);
+      const auto block = arena.allocate(4 * (1 + random() % (most / 4)));
+      if (!block) continue;
+      ASSERT_LE(block->offset + block->size, kSize);
+      auto* const words = reinterpret_cast<std::uint32_t*>(arena.at(block->offset));
+      std::fill_n(words, block->size / 4, step);
+      out.push_back({*block, step});
+    } else {
+      std::swap(out[random() % out.size()], out.back());
+      const auto [block, word] = out.back();
+      out.pop_back();
+      const auto* const words = reinterpret_cast<const std::uint32_t*>(arena.at(block.offset));
+      ASSERT_TRUE(std::all_of(words, words + block.size / 4, [&](auto one) { return one == word; }))
+          << "step " << step << ", block of " << block.size << " bytes at " << block.offset;
+      arena.free(block.offset);
+    }
+    if (random() % 64 == 0) arena.trim(random() % 4 * 4 * kMiB);
+    ASSERT_GE(arena.committed(), arena.in_use()) << "step " << step;
+    ASSERT_EQ(bytes_backed(arena.fd()), arena.committed()) << "step " << step;
+  }
+  for (const auto& [block, word] : out) arena.free(block.offset);
+  arena.trim(0);
+  EXPECT_EQ(arena.in_use(), 0U);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
 }
 
 TEST(ArenaTest, LeavesAloneWhatHasGotTheNumberOfItsDescriptor) {

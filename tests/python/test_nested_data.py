@@ -23,7 +23,9 @@ SETTINGS = settings(
 )
 
 # On both sides of the size from which on a buffer goes apart from the rest.
-sizes = st.integers(0, 300_000) | st.sampled_from([4096, 65535, 65536, 65537, 131072, 262144])
+sizes = st.integers(0, 300_000) | st.sampled_from(
+    [4096, 16383, 16384, 65535, 65536, 65537, 131072, 131080, 262144]
+)
 
 
 def pattern(size: int, seed: int) -> bytes:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -167,3 +168,166 @@ def test_a_dead_worker_leaves_nothing_but_what_the_user_holds(pool: owngil.Pool)
     assert [int(one[0]) for one in held] == [0, 3]
     held[0] += 1
     assert held[0].sum() == LARGE
+
+
+# --- handlers of a task's own (NEP 49), which NumPy lets C code set
+
+SET_HANDLER, GET_HANDLER, DEFAULT_HANDLER = 304, 305, 306  # in NumPy's table of functions
+HEADER = 64
+
+
+class _Handler(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char * 127),
+        ("version", ctypes.c_uint8),
+        ("context", ctypes.c_void_p),
+        ("malloc", ctypes.c_void_p),
+        ("calloc", ctypes.c_void_p),
+        ("realloc", ctypes.c_void_p),
+        ("free", ctypes.c_void_p),
+    ]
+
+
+_Malloc = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_Calloc = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
+_Realloc = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_Free = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+_of_the_worker: list[Any] = []  # handlers and what they call: arrays may outlive the task
+
+
+def _pointer(capsule: Any) -> int:
+    of = ctypes.pythonapi.PyCapsule_GetPointer
+    of.restype, of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+    found: int = of(capsule, name(capsule))
+    return found
+
+
+def _numpy_function(place: int) -> int:
+    core = getattr(numpy, "_core", None) or numpy.core
+    table = ctypes.cast(
+        _pointer(core._multiarray_umath._ARRAY_API), ctypes.POINTER(ctypes.c_void_p)
+    )
+    return table[place] or 0
+
+
+def _handler_now() -> _Handler:
+    get = ctypes.PYFUNCTYPE(ctypes.py_object)(_numpy_function(GET_HANDLER))
+    return _Handler.from_address(_pointer(get()))
+
+
+def _default_handler() -> _Handler:
+    capsule = ctypes.cast(_numpy_function(DEFAULT_HANDLER), ctypes.POINTER(ctypes.py_object))
+    return _Handler.from_address(_pointer(capsule.contents.value))
+
+
+def _install(handler: _Handler, *kept: Any) -> None:
+    make = ctypes.pythonapi.PyCapsule_New
+    make.restype = ctypes.py_object
+    make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    name = ctypes.create_string_buffer(b"mem_handler")
+    capsule = make(ctypes.addressof(handler), ctypes.addressof(name), None)
+    put = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(_numpy_function(SET_HANDLER))
+    _of_the_worker.extend([handler, name, capsule, kept, put(capsule)])
+
+
+def _renamed(handler: _Handler) -> _Handler:
+    copy = _Handler.from_buffer_copy(handler)
+    copy.name = b"a task's own"
+    return copy
+
+
+def _install_one_that_asks_the_present_one() -> None:
+    _install(_renamed(_handler_now()))
+
+
+def _install_one_that_asks_numpy() -> None:
+    _install(_renamed(_default_handler()))
+
+
+def _install_one_with_headers() -> None:
+    """Each array lies behind a header in what the handler that was there before gives."""
+    before = _handler_now()
+    malloc, free = _Malloc(before.malloc), _Free(before.free)
+
+    def get(_: int, size: int) -> int:
+        data = malloc(before.context, size + HEADER)
+        return data + HEADER if data else 0
+
+    def get_zeros(_: int, count: int, size: int) -> int:
+        data = get(0, count * size)
+        ctypes.memset(data, 0, count * size)
+        return data
+
+    def get_more(_: int, data: int, size: int) -> int:
+        more = get(0, size)
+        ctypes.memmove(more, data, size)  # what lies behind it is nobody's, but there
+        free(before.context, data - HEADER, size + HEADER)
+        return more
+
+    def let_go(_: int, data: int, size: int) -> None:
+        free(before.context, data - HEADER, size + HEADER)
+
+    calls = _Malloc(get), _Calloc(get_zeros), _Realloc(get_more), _Free(let_go)
+    pointers = [ctypes.cast(call, ctypes.c_void_p).value for call in calls]
+    _install(_Handler(b"with headers", 1, None, *pointers), calls, malloc, free)
+
+
+def _handler_of_a_new_array() -> str:
+    core = getattr(numpy, "_core", None) or numpy.core
+    name: str = core.multiarray.get_handler_name(numpy.ones(LARGE))
+    return name
+
+
+def _check_that_arrays_come_and_go(pool: owngil.Pool) -> None:
+    held = []
+    for n in range(6):
+        array, _ = pool.submit(_make_and_tell, LARGE + n).result()
+        held.append(array)
+        assert pool.submit(_resized).result()[LARGE] == 7
+        assert not pool.submit(numpy.zeros, LARGE).result().any()
+    assert all((array == 3).all() for array in held)
+
+
+def test_a_handler_that_asks_ours_costs_no_copy(pool: owngil.Pool) -> None:
+    pool.submit(_install_one_that_asks_the_present_one).result()
+    assert pool.submit(_handler_of_a_new_array).result() == "a task's own"
+    array, there = pool.submit(_make_and_tell, LARGE).result()
+    assert "owngil-results" in there[0]
+    assert place(array)[1] == there[1]
+    _check_that_arrays_come_and_go(pool)
+
+
+def test_a_handler_that_puts_something_before_each_array_is_served(pool: owngil.Pool) -> None:
+    kept = pool.submit(_make_and_keep).result()[0]
+    pool.submit(_install_one_with_headers).result()
+    assert pool.submit(_handler_of_a_new_array).result() == "with headers"
+    assert "owngil-results" in pool.submit(_make_and_tell, LARGE).result()[1][0]
+    _check_that_arrays_come_and_go(pool)
+    assert pool.submit(_change_kept).result() == 4  # of before there were headers
+    assert (kept == 3).all()
+
+
+def test_a_handler_in_the_place_of_ours_gets_its_arrays_copied(pool: owngil.Pool) -> None:
+    kept = pool.submit(_make_and_keep).result()[0]
+    pool.submit(_install_one_that_asks_numpy).result()
+    assert "owngil" not in pool.submit(_make_and_tell, LARGE).result()[1][0]
+    _check_that_arrays_come_and_go(pool)
+    assert pool.submit(_change_kept).result() == 4
+    assert (kept == 3).all()
+
+
+@pytest.mark.parametrize(
+    "install", [_install_one_that_asks_numpy, _install_one_with_headers], ids=["plain", "headers"]
+)
+def test_ours_asks_a_handler_that_was_there_before(install: Any) -> None:
+    with owngil.Pool(1) as pool:
+        pool.submit(install).result()
+        pool.submit(numpy.ones, LARGE).result()
+        assert pool.submit(_handler_of_a_new_array).result() == "owngil"
+        array, there = pool.submit(_make_and_tell, LARGE).result()
+        assert place(array)[1] == there[1]
+        assert (pool.submit(numpy.arange, 10).result() == numpy.arange(10)).all()
+        _check_that_arrays_come_and_go(pool)
