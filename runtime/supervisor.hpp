@@ -151,9 +151,7 @@ class Supervisor {
   // --- blobs. 0: no memory. `name`: of a function, for whoever reads that it has failed.
   std::uint32_t add_blob(std::span<const std::byte> bytes, std::string name = {});
   void drop_blob(std::uint32_t number);
-  // With a fallback: why a function runs there; nothing: it does not, as far as is known. Of
-  // kEveryFunction: why all do.
-  static constexpr std::uint32_t kEveryFunction = 0;
+  // With a fallback: why a function runs there; nothing: it does not, as far as is known.
   std::optional<Unfitness> unfitness(std::uint32_t function);
   // It runs in the fallback for the reason that holds for another one.
   void share_unfitness(std::uint32_t function, std::uint32_t with);

@@ -23,6 +23,9 @@ constexpr std::uint64_t kLongestRunNs = 3'600'000'000'000;
 // worker says, and its end is seldom used.
 constexpr std::size_t kCopyBytes = 512 * 1024;
 
+// What is kept of why a function cannot run somewhere; a longer one is left untold.
+constexpr std::size_t kLongestReason = 64 * 1024;
+
 std::uint64_t size_of_results(const Segment& segment) {
   return segment.place == Task::Place::heap ? segment.heap.size + segment.heap.buffered : 0;
 }
@@ -230,6 +233,7 @@ Unfitness Supervisor::unfitness_in(const HeapBytes& items, std::uint32_t count) 
 }
 
 void Supervisor::set_unfit(std::uint32_t function, Unfitness why) {
+  if (why.bytes.size() > kLongestReason) why = {ipc::Format::none, {}};
   blobs_.set_unfit(function, std::move(why));
   use_fallback();
 }

@@ -28,7 +28,7 @@ constexpr bool kRacesAreReported = false;
 #endif
 
 constexpr std::uint32_t kWorkers = 3;
-constexpr Rank kScribbler = 0;
+constexpr Lane kScribbler = 0;
 constexpr std::uint64_t kPatienceNs = 60'000'000'000;
 
 std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
@@ -57,6 +57,7 @@ class ScribblesTest : public testing::Test {
     };
     SupervisorOptions options;
     options.workers = kWorkers;
+    options.has_fallback = has_fallback();
     options.cpus = 2;
     options.arena_size = kTestArena;
     options.restarts.losses = RestartLimit::kNone;  // who scribbles is lost again and again
@@ -76,6 +77,13 @@ class ScribblesTest : public testing::Test {
     EXPECT_EQ(end, WaitEnd::ready);
     world_.stop();
     supervisor_->release();
+  }
+
+  // Whether the scribbler may refuse tasks, which takes functions away from all of its kind.
+  virtual bool has_fallback() const { return false; }
+
+  bool is_scribblers(Rank rank) const {
+    return Lanes{has_fallback()}.lane_of(rank) == kScribbler;
   }
 
   std::string broken() const {
@@ -109,7 +117,7 @@ class ScribblesTest : public testing::Test {
     for (const auto& [task, payload] : calls) {
       wait_for(*task);
       if (HasFatalFailure()) return;
-      if (task->rank != kScribbler) {
+      if (!is_scribblers(task->rank)) {
         ASSERT_EQ(task->ending, Ending::returned);
         const bool on_heap = task->place == Task::Place::heap;
         const auto* text = reinterpret_cast<const char*>(on_heap ? task->heap.data : task->bytes);
@@ -155,7 +163,7 @@ class ScribblesTest : public testing::Test {
     for (const auto& [task, words] : calls) {
       wait_for(*task);
       if (HasFatalFailure()) return;
-      if (task->rank != kScribbler) {
+      if (!is_scribblers(task->rank)) {
         ASSERT_EQ(task->ending, Ending::returned);
         const bool on_heap = task->place == Task::Place::heap;
         const auto list = on_heap ? ipc::BufferList::read({task->heap.data, task->heap.size})
@@ -201,7 +209,7 @@ class ScribblesTest : public testing::Test {
         if (HasFatalFailure()) return;
         continue;
       }
-      if (segment->rank != kScribbler) {
+      if (!is_scribblers(segment->rank)) {
         ASSERT_EQ(segment->ending, Ending::returned);
         for (std::uint32_t i = 0; i < segment->count; ++i) {
           std::uint64_t item = 0;
@@ -230,7 +238,10 @@ class ScribblesTest : public testing::Test {
 // So many times a share of the scribbles: a limit in time holds for each.
 constexpr int kShares = 10;
 
-class ScribblesShare : public ScribblesTest, public testing::WithParamInterface<int> {};
+class ScribblesShare : public ScribblesTest, public testing::WithParamInterface<int> {
+ protected:
+  bool has_fallback() const override { return GetParam() % 2 != 0; }
+};
 
 TEST_P(ScribblesShare, HarmsNothingButTheTasksThatTheScribblerWasGiven) {
   const std::uint64_t wanted = number_from("OWNGIL_SCRIBBLES", 10'000) / kShares;
