@@ -82,9 +82,7 @@ class ScribblesTest : public testing::Test {
   // Whether the scribbler may refuse tasks, which takes functions away from all of its kind.
   virtual bool has_fallback() const { return false; }
 
-  bool is_scribblers(Rank rank) const {
-    return Lanes{has_fallback()}.lane_of(rank) == kScribbler;
-  }
+  bool is_scribblers(Rank rank) const { return Lanes{has_fallback()}.lane_of(rank) == kScribbler; }
 
   std::string broken() const {
     return supervisor_->is_broken() ? supervisor_->broken_reason() : "not broken";
