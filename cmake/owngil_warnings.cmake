@@ -8,3 +8,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # Sees overlapping copies in std::string's operator+ where there are none (GCC's bug 105651).
   target_compile_options(owngil_warnings INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 16)
+  # Sees a std::variant destroy a string that it does not hold, while it is copied.
+  target_compile_options(owngil_warnings INTERFACE -Wno-maybe-uninitialized)
+endif()
