@@ -40,7 +40,9 @@ constexpr int kWriteable = 0x0400;
 
 const Array& fields(PyObject* array) { return *reinterpret_cast<const Array*>(array); }
 
-// Interpreters with GILs of their own cannot load NumPy, but they may look here.
+// The first interpreter that had it loaded. Others with GILs of their own cannot load it, and may
+// not use it, but they may look here.
+std::atomic<PyInterpreterState*> found_in{nullptr};
 std::atomic<NumpyTable> found_table{nullptr};
 
 NumpyTable find_table() {
@@ -96,10 +98,17 @@ PyObject* new_array(std::uint8_t element, std::span<const Py_ssize_t> shape, voi
 
 }  // namespace
 
+// Relaxed: whoever finds its own interpreter there has stored the table itself, or has got the GIL
+// from who did.
 NumpyTable numpy_table() noexcept {
-  NumpyTable table = found_table.load(std::memory_order_relaxed);  // constant once it is there
-  if (table == nullptr) {
-    table = find_table();
+  PyInterpreterState* const here = PyInterpreterState_Get();
+  if (found_in.load(std::memory_order_relaxed) == here) {
+    return found_table.load(std::memory_order_relaxed);
+  }
+  NumpyTable const table = find_table();
+  PyInterpreterState* nobody = nullptr;
+  if (table != nullptr &&
+      found_in.compare_exchange_strong(nobody, here, std::memory_order_relaxed)) {
     found_table.store(table, std::memory_order_relaxed);
   }
   return table;
@@ -113,7 +122,7 @@ bool load_numpy() noexcept {
 }
 
 std::optional<PlainArray> plain_array(PyObject* object) noexcept {
-  NumpyTable table = found_table.load(std::memory_order_relaxed);  // constant once it is there
+  NumpyTable table = found_table.load(std::memory_order_relaxed);  // one for the whole process
   if (table == nullptr) {
     if (std::strcmp(Py_TYPE(object)->tp_name, "numpy.ndarray") != 0) return std::nullopt;
     table = numpy_table();

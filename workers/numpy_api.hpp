@@ -26,7 +26,7 @@ struct PlainArray {
 
 // A table of functions by their numbers in it, which are the same in all versions that have them.
 using NumpyTable = void* const*;
-// nullptr, without an exception: NumPy is not loaded. Runs no user code.
+// nullptr, without an exception: NumPy is not loaded in this interpreter. Runs no user code.
 [[nodiscard]] NumpyTable numpy_table() noexcept;
 // Loads it, which runs its code. False: an exception is set, an ImportError if there is none.
 [[nodiscard]] bool load_numpy() noexcept;

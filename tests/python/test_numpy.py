@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import tasks
 
 import owngil
-from harness import scripts
+from harness import kinds, scripts
 
 numpy = pytest.importorskip("numpy")
 
@@ -134,3 +135,24 @@ def test_a_worker_without_numpy_says_so(size: int) -> None:
         """
     )
     assert done.lines == ["True True"] * 3 + ["3"]
+
+
+@pytest.mark.skipif("interpreter" not in kinds.HERE, reason="this Python has no such workers")
+@pytest.mark.parametrize("size", [3, 10_000, 100_000])
+def test_an_interpreter_that_cannot_load_numpy_says_so(size: int) -> None:
+    with owngil.Pool(1, kind="interpreter") as pool:
+        for _ in range(3):
+            error = pool.submit(len, numpy.ones(size)).exception()
+            assert isinstance(error, ImportError)
+            assert "do not unpickle in the worker" in str(error)
+            (error,) = errors_of(pool.map(len, [numpy.ones(size)]))
+            assert isinstance(error, ImportError)
+        assert pool.submit(len, "abc").result() == 3
+
+
+def errors_of(results: Iterator[Any]) -> list[Exception]:
+    try:
+        list(results)
+    except Exception as error:
+        return [error]
+    return []
