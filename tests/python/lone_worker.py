@@ -33,7 +33,9 @@ class LoneWorker:
         self.blobs: dict[int, bytes] = {}
         self.dropped: list[int] = []
         self._sent: set[int] = set()
-        self.table = _functions.FunctionTable(self._add, self.dropped.append)
+        self.table = _functions.FunctionTable(
+            self._add, self.dropped.append, lambda number, before: None
+        )
         self._socket, theirs = socket.socketpair()
         package = str(Path(_functions.__file__).parents[1])
         paths = [package, *_PATHS]

@@ -26,8 +26,13 @@ class Table:
     def __init__(self) -> None:
         self.blobs: list[bytes] = []
         self.dropped: list[int] = []
-        self.table = FunctionTable(self._add, self.dropped.append)
+        self.successions: list[tuple[int, int]] = []
+        self.table = FunctionTable(self._add, self.dropped.append, self._succeed)
         self.number = self.table.number
+
+    def _succeed(self, number: int, before: int) -> None:
+        assert before not in self.dropped
+        self.successions.append((number, before))
 
     def _add(self, blob: bytes, name: bytes) -> int:
         assert name
@@ -268,6 +273,18 @@ def test_the_bound_method_of_an_object_keeps_its_number(table: Table) -> None:
     made = table.number(CallableThing.make)
     assert table.number(CallableThing.make) == made
     assert not table.reload(made)
+
+
+def test_a_number_succeeds_that_of_the_same_function_before(table: Table, define: Define) -> None:
+    names = define("x = 1\ndef f(): return x\ndef g(): return x")
+    first = table.number(names["f"])
+    table.number(names["g"])
+    assert table.successions == []
+    names["x"] = 2
+    second = table.number(names["f"])
+    assert table.successions == [(second, first)]
+    assert table.table.known(names["f"]) == second
+    assert table.table.known(len) == 0
 
 
 def test_a_function_that_dies_takes_its_number_along(table: Table, define: Define) -> None:

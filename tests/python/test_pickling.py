@@ -239,7 +239,7 @@ def test_nothing_dear_is_imported_before_it_is_needed() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(PACKAGE)!r}); before = set(sys.modules)\n"
         "from owngil import _worker, _pickling, _functions, _context, _errors\n"
-        "table = _functions.FunctionTable(lambda blob, _: print(blob) or 1, print)\n"
+        "table = _functions.FunctionTable(lambda blob, _: print(blob) or 1, print, print)\n"
         "_context.apply(_context.capture())\n"
         "function, _, _ = _worker.load_function(b'Rposixpath\\0join')\n"
         "new = set(sys.modules) - before\n"
