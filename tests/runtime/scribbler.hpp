@@ -53,7 +53,9 @@ class Scribbler {
     ipc::TaskSlot& task = channel_.tasks[head_ & kMask];
     std::uint64_t free = head_ << 2;
     if (!task.claim.compare_exchange_strong(free, head_ << 2 | 1)) {
-      ++head_;  // it was taken back
+      // It was taken back. A worker that never says that it has passed over such tasks gets no
+      // more of them once its ring is full, and then nothing is scribbled ever again.
+      channel_.task_head.value.store(++head_);
       return false;
     }
     channel_.current.task.store(task.task);
