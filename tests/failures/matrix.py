@@ -92,7 +92,6 @@ class Row:
 
 
 PROCESS, REFUSED, EITHER = ("process",), (INTERPRETER,), (AUTO,)
-NEEDS_PROCESS = Gets("NeedsProcess")
 
 MATRIX = (
     # --- it raises
@@ -158,32 +157,16 @@ MATRIX = (
     ),
     # --- an interpreter refuses, and there are processes to run what has not begun
     Row("exec", ("decoding",), died("exit code 0"), KEPT, disorder=True, kinds=EITHER),
-    Row("exec", (*IN_CODE[1:], *IN_MAP), NEEDS_PROCESS, KEPT, disorder=True, kinds=EITHER),
-    Row(
-        "replaces signal handlers",
-        (*IN_CODE[1:], *IN_MAP),
-        NEEDS_PROCESS,
-        KEPT,
-        disorder=True,
-        kinds=EITHER,
-    ),
     Row("leaves a daemon thread", ("decoding",), RESULT, KEPT, disorder=True, kinds=EITHER),
-    Row(
-        "leaves a daemon thread",
-        (*IN_CODE[1:], *IN_MAP),
-        NEEDS_PROCESS,
-        KEPT,
-        disorder=True,
-        kinds=EITHER,
-    ),
     Row("forks and returns twice", ("decoding",), RESULT, KEPT, disorder=True, kinds=EITHER),
-    Row(
-        "forks and returns twice",
-        (*IN_CODE[1:], *IN_MAP),
-        NEEDS_PROCESS,
-        KEPT,
-        disorder=True,
-        kinds=EITHER,
+    *(
+        Row(event, (*IN_CODE[1:], *IN_MAP), Gets("NeedsProcess"), KEPT, disorder=True, kinds=EITHER)
+        for event in (
+            "exec",
+            "replaces signal handlers",
+            "leaves a daemon thread",
+            "forks and returns twice",
+        )
     ),
     # --- it is not the worker that it happens to, or not yet
     Row("SIGKILL", (STARTING,), RESULT, REPLACED, kinds=PROCESS),
