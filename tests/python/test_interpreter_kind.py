@@ -254,7 +254,8 @@ def test_a_call_that_cannot_be_interrupted_costs_the_host_and_says_so(
     begun, end = str(tmp_path / "begun"), str(tmp_path / "end")
     neighbour = pool.submit(begin_and_wait, begun, end)
     wait_for_file(begun)
-    late = pool.options(timeout=0.05).submit(match_for_ever, str(tmp_path / "late"))
+    # Long enough for it to have come to the call.
+    late = pool.options(timeout=1.0).submit(match_for_ever, str(tmp_path / "late"))
     with pytest.raises(owngil.TaskTimeout, match="its process was killed, with the other workers"):
         late.result(30)
     with pytest.raises(owngil.WorkerDied) as died:
