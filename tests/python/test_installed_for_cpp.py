@@ -83,9 +83,9 @@ def test_the_examples_run_with_the_python_of_a_variable(examples: Path) -> None:
     assert run(examples / "factorial", environ=environ) == "2432902008176640000\n"
     assert "at once" in run(examples / "countdown", environ=environ)
     lines = run(examples / "crash", environ=environ).splitlines()
+    assert lines.pop(1).startswith("ValueError: ")  # in the words of its version
     assert lines == [
         "worker died of signal 11 in ctypes.string_at",
-        "ValueError: math domain error",
         "time.sleep was stopped",
         *("1", "2", "6", "24", "120"),
     ]

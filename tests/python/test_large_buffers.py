@@ -189,6 +189,8 @@ def test_the_arena_of_arguments_does_not_grow_with_the_number_of_tasks() -> None
         assert _arena_bytes("owngil-arguments") == before
 
 
+# CPython 3.15 warns of every fork beside threads, and pools have some.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_child_of_fork_keeps_the_results_as_they_were(pool: owngil.Pool) -> None:
     result = pool.submit(numpy.full, LARGE, 7).result()
     reading, writing = os.pipe()

@@ -340,6 +340,8 @@ def _nested() -> float:
         return own.submit(_total, shared).result()
 
 
+# CPython 3.15 warns of every fork beside threads, and pools have some.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_child_of_fork_makes_shared_memory_of_its_own(pool: owngil.Pool) -> None:
     mine = owngil.zeros(LARGE)
     with pool.share(mine) as shared:
