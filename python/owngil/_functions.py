@@ -70,10 +70,7 @@ class FunctionTable:
 
     def known(self, function: Callable[..., Any]) -> int:
         """The number under which it was sent last; 0: it never was."""
-        key: object = id(function)
-        if type(function) is MethodType:
-            key = (id(function.__self__), id(function.__func__))
-        entry = self._entries.get(key)
+        entry = self._entries.get(_key(function))
         return entry.number if entry is not None else 0
 
     def lasts(self, function: Callable[..., Any]) -> bool:
@@ -88,12 +85,10 @@ class FunctionTable:
             self._held.clear()
 
     def _number_anew(self, function: Callable[..., Any]) -> int:
-        key: object = id(function)
+        key = _key(function)
         owner: object = function
         if type(function) is MethodType:
-            # `thing.method` is a new object every time.
             owner = function.__self__
-            key = (id(owner), id(function.__func__))
             entry = self._entries.get(key)
             if entry is not None and entry.captures is not None and entry.captures.unchanged():
                 return entry.number
@@ -138,6 +133,13 @@ class FunctionTable:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._drop_blob(entry.number)
+
+
+def _key(function: Callable[..., Any]) -> object:
+    if type(function) is MethodType:
+        # `thing.method` is a new object every time.
+        return id(function.__self__), id(function.__func__)
+    return id(function)
 
 
 def full_name(function: object) -> str:

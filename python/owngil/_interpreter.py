@@ -20,16 +20,15 @@ from ._cpython import interpreters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     Config = dict[str, Any]
 
 __all__ = [
-    "REFUSALS",
-    "chain_of",
     "import_extensions",
     "main",
+    "refusal_in",
     "serve",
     "stop_tracing",
 ]
@@ -81,8 +80,6 @@ _WAYS_OUT = (
         f"signals are for the whole process, which workers share: {_ELSEWHERE}",
     ),
 )
-
-REFUSALS = tuple(words for words, _ in _WAYS_OUT)
 
 
 # --- the host
@@ -174,17 +171,15 @@ def _take_part() -> None:
 
 def explain(error: BaseException) -> None:
     """Adds the way out to what an interpreter was refused, wherever in the chain that is."""
-    for one in chain_of(error):
-        text = str(one)
-        for words, way_out in _WAYS_OUT:
-            if words in text:
-                line = next(line for line in text.splitlines() if words in line)
-                error.add_note(f"owngil: this worker is an interpreter. {line}: {way_out}.")
-                return
+    found = refusal_in(error)
+    if found is not None:
+        one, words, way_out = found
+        line = next(line for line in str(one).splitlines() if words in line)
+        error.add_note(f"owngil: this worker is an interpreter. {line}: {way_out}.")
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """It, and what it came of."""
+def refusal_in(error: BaseException) -> tuple[BaseException, str, str] | None:
+    """Of it and what it came of, the first that is a refusal; CPython's words, and the way out."""
     seen: set[int] = set()
     chain: list[BaseException | None] = [error]
     while chain:
@@ -192,8 +187,12 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        yield one
+        text = str(one)
+        for words, way_out in _WAYS_OUT:
+            if words in text:
+                return one, words, way_out
         chain += [one.__cause__, one.__context__]
+    return None
 
 
 def _flush() -> None:

@@ -17,7 +17,7 @@ import sys
 from types import CodeType, FunctionType, MethodType
 
 from . import _core, _refused_imports, _worker
-from ._interpreter import REFUSALS, chain_of
+from ._interpreter import refusal_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,13 +50,11 @@ def load_function(blob: bytes) -> Loaded:
 
 def look_at(error: BaseException) -> None:
     """Notes what CPython has refused a task, if that is what it failed with."""
-    for one in chain_of(error):
-        text = str(one)
-        for words in REFUSALS:
-            if words in text:
-                name = one.name if isinstance(one, ImportError) else None
-                _core.note_refusal(f"module {name}" if name else words)
-                return
+    found = refusal_in(error)
+    if found is not None:
+        one, words, _ = found
+        name = one.name if isinstance(one, ImportError) else None
+        _core.note_refusal(f"module {name}" if name else words)
 
 
 def needs_process(what: str, raised: BaseException | None) -> NeedsProcess:
