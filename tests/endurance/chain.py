@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
+from seeds import add_seed
 
 import owngil
 from owngil._cli.live_line import LiveLine
@@ -170,10 +171,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="default: 10000")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: a new one")
+    add_seed(parser)
     given = parser.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    return run(given.count, seed)
+    return run(given.count, given.seed)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ It prints the counts, and what it found fault with; the exit code is 1 if it did
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ import journal
 import watch
 import work
 from killer import HARSH_KINDS, Killer
+from seeds import add_seed
 from tally import Tally
 from users import Users
 
@@ -125,7 +125,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kills", type=int, default=2000, metavar="N", help="default: 2000")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: a new one")
+    add_seed(parser)
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument(
         "--start", choices=("template", "spawn"), default="template", help="default: template"
@@ -146,8 +146,6 @@ def main() -> int:
     given = vars(parser.parse_args())
     if given["pause_ms"] is None:
         given["pause_ms"] = 8.0 if given["kind"] == "process" else 200.0
-    if given["seed"] is None:
-        given["seed"] = random.SystemRandom().randrange(10**6)
     return run(Settings(**given))
 
 

@@ -31,6 +31,7 @@ import journal
 import scribbling
 import watch
 import work
+from seeds import add_seed
 from users import outcomes
 
 import owngil
@@ -199,10 +200,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="default: 10000")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: a new one")
+    add_seed(parser)
     given = parser.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    return run(given.count, seed)
+    return run(given.count, given.seed)
 
 
 if __name__ == "__main__":

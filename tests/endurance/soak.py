@@ -37,6 +37,7 @@ from typing import Any
 import watch
 import work
 from killer import marked
+from seeds import add_seed
 from tally import Tally
 from users import Users
 
@@ -302,7 +303,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=10, metavar="M", help="default: 10")
-    parser.add_argument("--seed", type=int, metavar="N", help="default: a new one")
+    add_seed(parser)
     parser.add_argument(
         "--memory-drift",
         type=int,
@@ -311,8 +312,7 @@ def main() -> int:
         help="what is still flat (default: 1 MiB)",
     )
     given = parser.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    return run(given.minutes, seed, given.memory_drift)
+    return run(given.minutes, given.seed, given.memory_drift)
 
 
 if __name__ == "__main__":
