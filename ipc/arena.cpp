@@ -114,12 +114,28 @@ void Arena::trim(std::uint64_t keep) {
     const std::uint64_t first = rounded_up(offset, kHugePage);
     const std::uint64_t last = end_of_run / kHugePage * kHugePage;
     if (first < last) {
-      make_hole(first, last);
+      make_holes(first, last, in_use() + keep);
     } else if (offset < end_of_run) {
       make_hole(offset, end_of_run);
     }
     return true;
   });
+}
+
+// Of whole huge pages, until no more than `least` bytes are committed.
+void Arena::make_holes(std::uint64_t begin, std::uint64_t end, std::uint64_t least) {
+  while (begin < end && committed() > least) {
+    const auto above = holes_.lower_bound(end);
+    const auto hole = above == holes_.begin() ? holes_.end() : std::prev(above);
+    if (hole != holes_.end() && hole->second >= end) {
+      end = hole->first;
+      continue;
+    }
+    const std::uint64_t excess = committed() - least;
+    const std::uint64_t from = excess < end ? (end - excess) / kHugePage * kHugePage : 0;
+    const std::uint64_t hole_end = hole == holes_.end() ? 0 : hole->second;
+    make_hole(std::max({begin, from, hole_end}), end);
+  }
 }
 
 void Arena::make_hole(std::uint64_t begin, std::uint64_t end) {

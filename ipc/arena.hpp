@@ -41,7 +41,7 @@ class Arena {
     return mapping_.data() + offset;
   }
 
-  // Gives back pages that are in no block, but for about `keep` bytes.
+  // Gives back pages that are in no block, but for about `keep` bytes; the last ones first.
   void trim(std::uint64_t keep);
 
   // From now on what is written to these pages by this mapping is this process's own, and the
@@ -50,8 +50,8 @@ class Arena {
   [[nodiscard]] bool freeze(std::uint64_t offset, std::uint64_t size) noexcept;
   [[nodiscard]] bool thaw(std::uint64_t offset, std::uint64_t size) noexcept;
 
-  // Peers can map it for reading only from now on.
-  void seal() { seal_against_new_writers(fd_.get()); }
+  // A descriptor for peers, which cannot write by it. Throws std::system_error.
+  [[nodiscard]] UniqueFd open_for_reading() const { return ipc::open_for_reading(fd_.get()); }
 
   // Whether the descriptor is still the arena's. Code that closes every descriptor that it finds
   // takes it, and what is opened next may get its number.
@@ -72,6 +72,7 @@ class Arena {
   [[nodiscard]] bool back(std::uint64_t begin, std::uint64_t end);
   [[nodiscard]] bool back_by_huge_pages(std::uint64_t begin, std::uint64_t end);
   [[nodiscard]] bool fill_holes(std::uint64_t begin, std::uint64_t end);
+  void make_holes(std::uint64_t begin, std::uint64_t end, std::uint64_t least);
   void make_hole(std::uint64_t begin, std::uint64_t end);
 
   // immutable after construction

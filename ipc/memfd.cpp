@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 #include <system_error>
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -40,6 +41,15 @@ void seal_against_new_writers(int fd) {
   if (::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
     fail("fcntl(F_ADD_SEALS, F_SEAL_FUTURE_WRITE)");
   }
+}
+
+UniqueFd open_for_reading(int fd) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reader) {
+    fail("open of a memfd in /proc/self/fd");
+  }
+  return reader;
 }
 
 FileId file_id(int fd) noexcept {

@@ -19,8 +19,13 @@ namespace owngil::ipc {
 [[nodiscard]] UniqueFd create_memfd(const char* name, std::size_t size);
 
 // From now on the memory can be mapped for reading only; mappings that exist keep their rights.
+// Nobody can give pages of it back any more, either.
 // Requires: whoever is to write has mapped it. Throws std::system_error.
 void seal_against_new_writers(int fd);
+
+// Another descriptor of the file, by which it can be read only, and mapped for that. It takes
+// /proc. Throws std::system_error.
+[[nodiscard]] UniqueFd open_for_reading(int fd);
 
 // Which file a descriptor stands for, wherever its number came from.
 struct FileId {

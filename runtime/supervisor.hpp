@@ -25,6 +25,7 @@
 #include "runtime/restart_intensity.hpp"
 #include "runtime/scheduler.hpp"
 #include "runtime/shared_block.hpp"
+#include "runtime/spare_memory.hpp"
 #include "runtime/task.hpp"
 #include "runtime/worker_link.hpp"
 
@@ -318,6 +319,7 @@ class Supervisor {
   // large buffers (supervisor_buffers.cpp)
   std::optional<ipc::BlockRef> allocate(std::uint64_t size);
   void take_all_returns();
+  void give_spare_back(std::uint64_t now);
   bool is_unread_enough(const MapJob& job) const;
   template <class Visit>
   void each_buffer(const Task& task, Visit&& visit);
@@ -437,6 +439,8 @@ class Supervisor {
   // guarded by mutex_
   std::mutex mutex_;
   ipc::Arena arguments_;
+  ipc::UniqueFd arguments_reader_;  // what workers get of it
+  SpareMemory spare_;
   BlockHolds buffers_;  // in it: the large ones, by tasks and by links
   std::unordered_map<std::uint64_t, SharedBlock*> shared_;  // by name, if counted among them
   ipc::BellOwner bell_;

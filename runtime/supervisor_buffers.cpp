@@ -35,7 +35,16 @@ std::optional<ipc::BlockRef> Supervisor::allocate(std::uint64_t size) {
       (size > options_.arena_limit || arguments_.in_use() > options_.arena_limit - size)) {
     return std::nullopt;
   }
-  return arguments_.allocate(size);
+  const auto block = arguments_.allocate(size);
+  spare_.on_allocated();
+  return block;
+}
+
+void Supervisor::give_spare_back(std::uint64_t now) {
+  if (spare_.due_ns() == ipc::kForever) return;
+  take_all_returns();
+  spare_.look(now);
+  if (spare_.due_ns() != ipc::kForever) wake_at(spare_.due_ns());
 }
 
 Holdings Supervisor::holdings() {
@@ -80,6 +89,7 @@ void Supervisor::drop_one(std::uint64_t offset) {
   if (buffers_.drop(offset) != BlockHolds::Dropped::last) return;
   if ((offset & ipc::kShared) == 0) {
     arguments_.free(offset);
+    if (!ended_ && spare_.on_freed()) wake_at(spare_.due_ns());
     if (waiting_for_room_ > 0) wake_for_room();
     return;
   }

@@ -56,6 +56,8 @@ Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> laun
       caller_bell_(make_bell()),
       control_bell_(make_bell()),
       arguments_("owngil-arguments", options.arena_size, ipc::OnFork::exclude),
+      arguments_reader_(arguments_.open_for_reading()),
+      spare_(arguments_),
       bell_(prepared(board_memory_)),
       blobs_(arguments_),
       scheduler_(options.cpus, options.tuning, lanes_),
@@ -65,7 +67,6 @@ Supervisor::Supervisor(SupervisorOptions options, std::unique_ptr<Launcher> laun
       vacant_(options.workers),
       intensity_(options.restarts.window_ns) {
   ipc::seal_against_new_writers(board_fd_.get());
-  arguments_.seal();
 }
 
 Supervisor::~Supervisor() {

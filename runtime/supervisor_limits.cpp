@@ -76,6 +76,7 @@ void Supervisor::on_timer() {
     if (link) wake_at(watch(*link, now));
   }
   if (idle_due_ns_ != ipc::kForever) dismiss_idle(now);
+  give_spare_back(now);
   settle();
   if (const auto next = agenda_.next_ns()) wake_at(*next);
 }

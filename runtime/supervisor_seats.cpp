@@ -37,8 +37,8 @@ void Supervisor::launch(Rank rank) {
   auto link = std::make_unique<WorkerLink>(rank, lanes_, launcher_->next_key(), seat.launches,
                                            options_.arena_size, options_.max_memory_per_worker);
   launcher_->launch(link->key, rank,
-                    {link->channel_fd(), link->results_fd(), arguments_.fd(), board_fd_.get(),
-                     caller_bell_.get(), control_bell_.get()});
+                    {link->channel_fd(), link->results_fd(), arguments_reader_.get(),
+                     board_fd_.get(), caller_bell_.get(), control_bell_.get()});
   ++seat.launches;
   if (seat.wanted) --wanted_;
   seat.wanted = false;

@@ -226,6 +226,31 @@ TEST(ArenaTest, TrimGivesBackWhatLiesBetweenBlocksAndItIsCommittedAnew) {
   EXPECT_EQ(bytes_backed(arena.fd()), 0U);
 }
 
+TEST(ArenaTest, TrimLeavesOfAHoleWhatIsToBeKept) {
+  Arena arena("test", 64 * kMiB);
+  const auto large = arena.allocate(32 * kMiB);
+  const auto high = arena.allocate(100'000);
+  ASSERT_TRUE(large && high);
+  arena.free(large->offset);
+  std::uint64_t before = arena.committed();
+  for (const std::uint64_t keep : {24 * kMiB, 17 * kMiB, 4 * kMiB}) {
+    arena.trim(keep);
+    EXPECT_LT(arena.committed(), before);
+    EXPECT_LE(arena.committed(), arena.in_use() + keep);
+    EXPECT_GE(arena.committed() + 3 * kMiB, arena.in_use() + keep);
+    EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+    before = arena.committed();
+  }
+  const auto part = arena.allocate(8 * kMiB);  // some of it is there, some was given back
+  ASSERT_TRUE(part);
+  EXPECT_LT(part->offset, high->offset);
+  std::memset(arena.at(part->offset), 7, part->size);
+  arena.free(part->offset);
+  arena.trim(0);
+  EXPECT_LE(arena.committed(), 2 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+}
+
 // A long random walk, checked against what was written to each block that is out.
 TEST(ArenaTest, WhatIsAllocatedStaysAsItIsWhateverIsFreedAndTrimmed) {
   constexpr std::uint64_t kSize = 64 * kMiB;
@@ -297,11 +322,17 @@ TEST(ArenaTest, IsOwnedByWhoeverGotTheDescriptorAndReadByItsMaker) {
   EXPECT_STREQ(reinterpret_cast<const char*>(bytes), "seven");
 }
 
-TEST(ArenaTest, ASealedArenaIsStillItsOwnersToWrite) {
+TEST(ArenaTest, WhoeverGotItsReadersDescriptorSeesWhatItsOwnerWritesAndCannotWrite) {
   Arena arena("test", kMiB);
-  arena.seal();
-  EXPECT_THROW(Mapping(arena.fd(), kMiB, Access::read_write), std::system_error);
-  const ArenaView view(arena.fd(), kMiB);
+  const UniqueFd reader = arena.open_for_reading();
+  EXPECT_EQ(file_id(reader.get()), file_id(arena.fd()));
+  EXPECT_THROW(Mapping(reader.get(), kMiB, Access::read_write), std::system_error);
+  EXPECT_EQ(::write(reader.get(), "x", 1), -1);
+  EXPECT_EQ(::fallocate(reader.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), -1);
+  EXPECT_EQ(::fcntl(reader.get(), F_ADD_SEALS, F_SEAL_WRITE), -1);
+  const Mapping mapping(reader.get(), kMiB, Access::read_only);
+  EXPECT_NE(::mprotect(mapping.data(), 4096, PROT_READ | PROT_WRITE), 0);
+  const ArenaView view(reader.get(), kMiB);
   const auto block = arena.allocate(8);
   ASSERT_TRUE(block);
   *arena.at(block->offset) = std::byte{9};

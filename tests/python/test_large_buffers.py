@@ -6,6 +6,8 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,19 +170,36 @@ def test_a_result_that_nobody_asks_for_gives_its_memory_back() -> None:
         assert pool.submit(_arena_bytes, "owngil-results").result() == before
 
 
-def _arena_bytes(name: str) -> int:
-    """What the memfd of that name holds, as its worker sees it."""
+def _arenas(name: str) -> dict[int, int]:
+    """What the memfds of that name hold that this process has open, by inode."""
+    held = {}
     for fd in os.listdir("/proc/self/fd"):
         try:
             if name in os.readlink(f"/proc/self/fd/{fd}"):
-                return os.stat(int(fd)).st_blocks * 512
+                status = os.stat(int(fd))
+                held[status.st_ino] = status.st_blocks * 512
         except OSError:
             continue
-    raise LookupError(name)
+    return held
+
+
+def _arena_bytes(name: str) -> int:
+    """What the only one of them holds."""
+    (held,) = _arenas(name).values()
+    return held
+
+
+@contextmanager
+def lone_pool(workers: int) -> Iterator[owngil.Pool]:
+    """A pool, once nothing is left of any other."""
+    gc.collect()
+    wait_until(lambda: not _arenas("owngil-arguments"))
+    with owngil.Pool(workers) as pool:
+        yield pool
 
 
 def test_the_arena_of_arguments_does_not_grow_with_the_number_of_tasks() -> None:
-    with owngil.Pool(2) as pool:
+    with lone_pool(2) as pool:
         for n in range(30):
             pool.submit(_add_one, numpy.zeros(LARGE + n)).result()
         before = _arena_bytes("owngil-arguments")
@@ -283,8 +302,16 @@ def test_an_exception_that_carries_an_array_keeps_it(pool: owngil.Pool) -> None:
     assert error.args[0].sum() == LARGE
 
 
+def test_a_pool_gives_back_what_no_argument_has_needed_for_a_while() -> None:
+    with lone_pool(1) as pool:
+        assert pool.submit(len, bytearray(200_000_000)).result() == 200_000_000
+        assert _arena_bytes("owngil-arguments") >= 200_000_000
+        wait_until(lambda: _arena_bytes("owngil-arguments") <= 70 << 20)
+        assert pool.submit(sum, numpy.ones(10_000_000)).result() == 10_000_000  # as before
+
+
 def test_a_worker_that_is_idle_gives_back_what_is_let_go_of_later() -> None:
-    with owngil.Pool(1) as pool:
+    with lone_pool(1) as pool:
         pool.submit(_keep, numpy.zeros(1_000_000)).result()
         pool.submit(_drop_kept).result()
         before = _arena_bytes("owngil-arguments")
