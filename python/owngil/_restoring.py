@@ -21,7 +21,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import CellType, CodeType, FunctionType
+    from types import CellType, CodeType, FunctionType, ModuleType
     from typing import Any
 
     Snapshot = tuple[str, dict[str, Any], tuple[str, ...]]  # module; present names; absent names
@@ -59,6 +59,17 @@ def namespaces() -> dict[str, dict[str, Any]]:
 def restore_code(data: bytes) -> CodeType:
     code: CodeType = marshal.loads(data)
     return code
+
+
+def import_module(name: str) -> ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def restore_cached(function: FunctionType, parameters: dict[str, Any]) -> Any:
+    from functools import lru_cache
+
+    return lru_cache(**parameters)(function)
 
 
 def empty_cell() -> CellType:

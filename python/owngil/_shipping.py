@@ -20,7 +20,14 @@ import sys
 import typing
 import weakref
 from collections import ChainMap
-from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudpickle import cloudpickle  # type: ignore[import-untyped]
@@ -110,7 +117,7 @@ class Pickler(_Base):
         if isinstance(thing, type):
             return self._reduce_class(thing)
         if kind is _Cached and not _is_imported(thing):
-            return _restore_cached, (thing.__wrapped__, thing.cache_parameters())
+            return _restoring.restore_cached, (thing.__wrapped__, thing.cache_parameters())
         if kind is typing.NewType and not _is_imported(thing):
             return typing.NewType, (thing.__name__, thing.__supertype__)
         return NotImplemented
@@ -238,10 +245,6 @@ def _dump(
         return file.getvalue()
 
 
-def _restore_cached(function: Any, parameters: dict[str, Any]) -> Any:
-    return functools.lru_cache(**parameters)(function)
-
-
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:
     # Kept, because marshal's bytes depend on who else holds the parts just now.
     data = _marshalled.get(code)
@@ -257,5 +260,17 @@ def _reduce_method(method: MethodType) -> tuple[Any, ...]:
     return MethodType, (method.__func__, owner)
 
 
-_reducers: dict[type, Any] = {CodeType: _reduce_code, MethodType: _reduce_method}
+def _reduce_module(module: ModuleType) -> Any:
+    if cloudpickle._should_pickle_by_reference(module):
+        return _restoring.import_module, (module.__name__,)
+    return cloudpickle._module_reduce(module)
+
+
+# Cloudpickle has all of these, too; but what it writes makes the worker import it, and that imports
+# logging, inspect, typing and fifty others.
+_reducers: dict[type, Any] = {
+    CodeType: _reduce_code,
+    MethodType: _reduce_method,
+    ModuleType: _reduce_module,
+}
 Pickler.dispatch_table = ChainMap(_reducers, cloudpickle.Pickler.dispatch_table)

@@ -56,6 +56,22 @@ PROGRAMS = {
             print(w.submit(use))  # ('loaded', 'new')
             print(w.submit(Settings.get, Settings()))  # ('loaded', 'new')
     """,
+    "a function refers to modules, for which a worker needs no cloudpickle": """
+        import math, os.path as paths, sys, xml.dom
+        def use(): return math.sqrt(4), paths.__name__, xml.dom.__name__
+        def has(name): return name in sys.modules
+        with LoneWorker() as w:
+            print(w.submit(use))  # (2.0, 'posixpath', 'xml.dom')
+            print(w.submit(has, "cloudpickle"))  # False
+    """,
+    "a function refers to a module that was made just now": """
+        import types
+        module = types.ModuleType("made_just_now")
+        module.word = "mine"
+        def use(): return module.word, module.__name__
+        with LoneWorker() as w:
+            print(w.submit(use))  # ('mine', 'made_just_now')
+    """,
     "an initializer that is a closure": """
         def make():
             def load():
