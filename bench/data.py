@@ -3,7 +3,8 @@
 
 An argument is summed by the task, a result by the caller; the floor does the same in one process:
 it copies the argument into memory that it has used before, or makes the result itself. All warm:
-every contender has its practice turn. `bytes-…` is a real `bytes` in the worker, looked at end to
+every contender has its practice turn. `first-…` is what comes before: from no pool to the result of
+the first array, and of the next one. `bytes-…` is a real `bytes` in the worker, looked at end to
 end. `small-…` and `frame-…` are round trips, of what the task returns as it came. `handler-…` is a
 task that keeps its arrays, where they lie in the arena from the start (NEP 49), and where not.
 """
@@ -11,10 +12,11 @@ task that keeps its arrays, where they lie in the arena from the start (NEP 49),
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from harness.contest import Variant, floor, main, pools
-from harness.executors import INTERPRETERS, OWNGIL, POOL, PPE, Face
+from harness.executors import INTERPRETERS, KINDS, OWNGIL, POOL, PPE, Face
 from harness.figures import Goal, Metric, Samples
 from harness.turns import Contender, Settings, Turn
 
@@ -23,7 +25,7 @@ _MIB = 1024 * 1024
 _MEMCPY = "memcpy"
 _HERE = "this process"
 _NO_HANDLER = "no handler"
-_PEERS = (OWNGIL, PPE, POOL, "loky")
+_PEERS = (OWNGIL, PPE, POOL, "loky", "joblib", "Ray")
 
 
 def ones(size: int) -> Any:
@@ -68,18 +70,30 @@ def timed(call: Callable[[], Any], expected: Any, count: int) -> list[float]:
     return seconds
 
 
+def caller(face: Face) -> Callable[[Callable[[Any], Any], Any], Any]:
+    """One call and its result, as the pool has it."""
+    if (submit := face.submit) is None:
+        return lambda function, argument: next(iter(face.map(function, [argument], None)))
+    return lambda function, argument: submit(function, argument).result()
+
+
+@cache
+def shared_ones(size: int) -> Any:
+    """One for all contenders."""
+    return ones(size)
+
+
 def argument(size: int) -> Variant:
     """An array goes to a task, which sums it."""
 
     def measure(face: Face, settings: Settings, number: int) -> Samples:
-        submit, array = face.submit, ones(size)
-        assert submit is not None
+        call, array = caller(face), shared_ones(size)
         count = repeats(settings, size)
-        return {"call": timed(lambda: submit(total, array).result(), size // 8, count)}
+        return {"call": timed(lambda: call(total, array), size // 8, count)}
 
     @contextmanager
     def copied(settings: Settings) -> Iterator[Turn]:
-        array, copy = ones(size), ones(size)
+        array, copy = shared_ones(size), ones(size)
 
         def call() -> float:
             copy[:] = array
@@ -97,10 +111,9 @@ def result(size: int) -> Variant:
     """A task makes an array, and the caller sums it."""
 
     def measure(face: Face, settings: Settings, number: int) -> Samples:
-        submit = face.submit
-        assert submit is not None
+        call = caller(face)
         count = repeats(settings, size)
-        return {"call": timed(lambda: total(submit(ones, size).result()), size // 8, count)}
+        return {"call": timed(lambda: total(call(ones, size)), size // 8, count)}
 
     @contextmanager
     def made_here(settings: Settings) -> Iterator[Turn]:
@@ -114,13 +127,69 @@ def result(size: int) -> Variant:
     ], goals, (_HERE, PPE))  # fmt: skip
 
 
+def cold(size: int) -> Variant:
+    """A pool that is opened for the array, whose workers have not seen one yet."""
+
+    def contender(name: str) -> Contender:
+        kind = KINDS[name]
+
+        @contextmanager
+        def open_(settings: Settings) -> Iterator[Turn]:
+            array = shared_ones(size)
+
+            def turn(number: int) -> Samples:
+                times = [time.perf_counter()]
+                with kind.open(settings.workers) as face:
+                    call = caller(face)
+                    for function, value, expected in (
+                        (abs, -1, 1),
+                        (imported, "numpy", "numpy"),
+                        (total, array, size // 8),
+                        (total, array, size // 8),
+                    ):
+                        if call(function, value) != expected:
+                            raise AssertionError("wrong result")
+                        times.append(time.perf_counter())
+                begun, opened, importing, first, second = times
+                return {
+                    "all": [first - begun],
+                    "pool": [opened - begun],
+                    "import": [importing - opened],
+                    "first": [first - importing],
+                    "next": [second - first],
+                }
+
+            yield turn
+
+        return Contender(name, open_, kind.missing)
+
+    goals = [Goal("all", "better", 1, PPE)] if size >= 100 * _MIB else []
+    return Variant(
+        f"first-{named(size)}",
+        "from no pool to the sum of the first array: the pool, NumPy in the worker, the array",
+        [*map(contender, (OWNGIL, PPE, f"{PPE} forkserver", POOL, "loky"))],
+        tuple(
+            Metric(name, "latency", "ms", 1e3)
+            for name in ("all", "pool", "import", "first", "next")
+        ),
+        # A fork of this process has NumPy already, which counts more than a small array.
+        [*goals, Goal("first", "better", 1, PPE)],
+        references=(PPE,),
+        rounds=5,
+    )
+
+
+def imported(name: str) -> str:
+    """The module is there."""
+    return __import__(name).__name__
+
+
 def whole_bytes(size: int) -> Variant:
     """A real `bytes` in the worker."""
 
     def measure(face: Face, settings: Settings, number: int) -> Samples:
-        submit, data = face.submit, bytes(size)
-        assert submit is not None
-        return {"call": timed(lambda: submit(ends, data).result(), 0, repeats(settings, size))}
+        call, data = caller(face), bytes(size)
+        return {"call": timed(lambda: call(ends, data), 0, repeats(settings, size))}
 
     goals = [
         Goal("call", "better", 10, PPE),
@@ -137,10 +206,9 @@ def small(size: int) -> Variant:
     """There and back."""
 
     def measure(face: Face, settings: Settings, number: int) -> Samples:
-        submit, array = face.submit, ones(size)
-        assert submit is not None
+        call, array = caller(face), ones(size)
         count = repeats(settings, size)
-        return {"call": timed(lambda: len(submit(same, array).result()), size // 8, count)}
+        return {"call": timed(lambda: len(call(same, array)), size // 8, count)}
 
     return variant(
         f"small-{named(size)}",
@@ -177,13 +245,12 @@ def frame(size: int) -> Variant:
         import numpy
         import pandas
 
-        submit, rows = face.submit, size // 64
-        assert submit is not None
+        call, rows = caller(face), size // 64
         columns: dict[str, Any] = {f"x{n}": numpy.ones(rows) for n in range(5)}
         columns |= {f"n{n}": numpy.ones(rows, "int64") for n in range(3)}
         data = pandas.DataFrame(columns)
         count = repeats(settings, 2 * size)
-        return {"call": timed(lambda: len(submit(same, data).result()), rows, count)}
+        return {"call": timed(lambda: len(call(same, data)), rows, count)}
 
     return variant(
         f"frame-{named(size)}",
@@ -248,8 +315,9 @@ def variant(
 
 
 VARIANTS = (
-    *(argument(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB)),
+    *(argument(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB, 1024 * _MIB)),
     *(result(size) for size in (_MIB, 16 * _MIB, 100 * _MIB, 256 * _MIB)),
+    *(cold(size) for size in (_MIB, 100 * _MIB)),
     whole_bytes(64 * _MIB),
     *(shared(size) for size in (_MIB, 100 * _MIB)),
     frame(100 * _MIB),
