@@ -2,9 +2,10 @@
 // A scope without the GIL, and who may lose it here.
 //
 // Threads: any that has the GIL.
-// Not: safe to be in while the interpreter ends. It ends a daemon thread that wants the GIL back
-//   then, and before CPython 3.14 by unwinding its stack, which C++ frames do not survive. So the
-//   exit waits a moment until nobody is in here, and who comes too late stands still instead.
+// Not: a way back while the interpreter ends. It ends a daemon thread that wants the GIL back then,
+//   before CPython 3.14 by unwinding its stack, which C++ frames do not survive: whose destructors
+//   would touch objects without the GIL. So the exit waits a moment until nobody is in here, and
+//   who comes too late stands still, as it does since 3.14.
 #pragma once
 
 #include "workers/python.hpp"
@@ -34,25 +35,19 @@ class Inside {
 
 class WithoutGil {
  public:
-  WithoutGil() noexcept : ends_it_(is_interpreter_ending()), thread_(PyEval_SaveThread()) {}
+  WithoutGil() noexcept : thread_(PyEval_SaveThread()) {}
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
   ~WithoutGil() {
-    while (is_interpreter_ending() && !ends_it_) ::pause();
-    PyEval_RestoreThread(thread_);
+    try {
+      PyEval_RestoreThread(thread_);
+    } catch (...) {  // the unwinding of pthread_exit, which goes on when a handler is left
+      for (;;) ::pause();
+    }
   }
 
  private:
-  static bool is_interpreter_ending() noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing() != 0;
-#else
-    return _Py_IsFinalizing() != 0;
-#endif
-  }
-
   Inside inside_;
-  bool ends_it_;  // who has the GIL while the interpreter ends is the thread that ends it
   PyThreadState* thread_;
 };
 

@@ -169,6 +169,28 @@ def test_a_new_pool_at_exit_is_refused_or_works_but_does_not_hang() -> None:
     assert done.lines == ["8"] or done.lines[0].startswith("refused: ")
 
 
+def test_a_thread_that_wants_the_gil_back_when_the_interpreter_ends_just_ends() -> None:
+    # Nobody lets it out: what owngil does at the exit is not run if it came at the exit. It wants
+    # the GIL from within `sum`, which lets it go only when the interpreter is about to end.
+    scripts.run_code("""
+        import atexit
+        atexit.register(sum, range(30_000_000))
+        @atexit.register
+        def last():
+            import owngil, _thread, time
+            global pool
+            pool = owngil.Pool(1)
+            future = pool.submit(time.sleep, 0.1)
+            comes = _thread.allocate_lock()
+            comes.acquire()
+            def wait():
+                comes.release()
+                future.result()
+            _thread.start_new_thread(wait, ())
+            comes.acquire()
+    """)
+
+
 def test_daemon_threads_that_wait_do_not_hold_up_the_exit() -> None:
     scripts.run_code("""
         import owngil, threading
