@@ -73,14 +73,17 @@ copy_tree() {
 need_debian_root() {
   local folder=$matrix/debian one packages=ca-certificates,g++,cmake,ninja-build,libboost-dev
   packages+=,libgtest-dev,procps,gdb
-  [[ ! -e $folder/.complete ]] || return 0
-  for one in 3.13 3.14 3.15; do packages+=,python$one-dev,python$one-venv; done
+  # With CPython's own tests, which the conformance suite runs.
+  for one in 3.13 3.14 3.15; do
+    packages+=,python$one-dev,python$one-venv,libpython$one-testsuite
+  done
+  [[ $packages != $(cat "$folder/.complete" 2>/dev/null) ]] || return 0
   command -v debootstrap >/dev/null || apt_install debootstrap
   rm -rf "$folder"
   # Of an old debootstrap none of the newest suites is known by name; all are made alike.
   quietly "debootstrap $debian_suite" debootstrap --variant=minbase --include="$packages" \
     "$debian_suite" "$folder" "$debian_mirror" /usr/share/debootstrap/scripts/sid
-  touch "$folder/.complete"
+  printf '%s\n' "$packages" >"$folder/.complete"
 }
 
 # in_debian_root CMD…: there, with this machine's processes, devices, names and certificates.

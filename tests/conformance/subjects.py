@@ -12,6 +12,7 @@ import unittest
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -19,6 +20,7 @@ import owngil
 from harness import kinds
 
 try:
+    from test.support import script_helper
     from test.test_concurrent_futures import test_shutdown, util
 except ImportError:  # a distribution may leave them out, and 3.12.1 forgot to install them
     pytest.skip("this Python comes without test.test_concurrent_futures", allow_module_level=True)
@@ -30,9 +32,19 @@ SCRIPT_CHANGES = {
     "from concurrent.futures import Pool": "from owngil import Pool",
     "from concurrent.futures import InterpreterKindPool": "import functools, owngil; "
     "InterpreterKindPool = functools.partial(owngil.Pool, kind='interpreter')",
+    "from concurrent.futures import AutoKindPool": "import functools, owngil; "
+    "AutoKindPool = functools.partial(owngil.Pool, kind='auto')",
+    "from concurrent.futures import InterpreterPoolExecutor": "import functools, owngil; "
+    "InterpreterPoolExecutor = functools.partial(owngil.Pool, kind='interpreter')",
     "if 'forkserver': multiprocessing": "import multiprocessing; multiprocessing",
     "if 'spawn': multiprocessing": "import multiprocessing; multiprocessing",
 }
+
+
+def _for_us(source: str) -> str:
+    for upstream, ours in SCRIPT_CHANGES.items():
+        source = source.replace(upstream, ours)
+    return source
 
 
 class PoolMixin(util.ProcessPoolForkserverMixin):  # type: ignore[misc]
@@ -41,15 +53,12 @@ class PoolMixin(util.ProcessPoolForkserverMixin):  # type: ignore[misc]
     executor_type: Any = owngil.Pool
 
     def setUp(self) -> None:
-        assert_python_ok = test_shutdown.assert_python_ok
-
-        def assert_changed_python_ok(option: str, source: str, **variables: str) -> object:
-            for upstream, ours in SCRIPT_CHANGES.items():
-                source = source.replace(upstream, ours)
-            return assert_python_ok(option, source, **variables)
-
-        test_shutdown.assert_python_ok = assert_changed_python_ok
-        self.addCleanup(setattr, test_shutdown, "assert_python_ok", assert_python_ok)
+        run, make = test_shutdown.assert_python_ok, script_helper.make_script
+        for module, name, changed in (
+            (test_shutdown, run.__name__, lambda o, source, **v: run(o, _for_us(source), **v)),
+            (script_helper, make.__name__, lambda d, n, source: make(d, n, _for_us(source))),
+        ):
+            self.enterContext(mock.patch.object(module, name, changed))
         super().setUp()
 
 
@@ -83,6 +92,27 @@ class InterpreterPoolMixin(PoolMixin):
     )
 
 
+class AutoKindPool:
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        return owngil.Pool(*arguments, kind="auto", **options)
+
+
+class AutoPoolMixin(PoolMixin):
+    """A pool whose workers are interpreters, and processes for what these are refused."""
+
+    executor_type: Any = AutoKindPool
+    not_applicable: Mapping[str, Sequence[str]] = MappingProxyType(
+        {
+            "a result is refused that has run: NeedsProcess; tests/python tests that": (
+                "test_crash_during_result_pickle_on_worker",
+            ),
+            "it logs to a queue, whose daemon thread an interpreter may not start": (
+                "FailingInitializerMixin.test_initializer",
+            ),
+        }
+    )
+
+
 class ThreadKindPool:
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         return owngil.Pool(*arguments, kind="thread", **options)
@@ -97,7 +127,7 @@ class ThreadPoolMixin(util.ThreadPoolMixin):  # type: ignore[misc]
 def subjects() -> tuple[type, ...]:
     if IS_STANDARD:
         return (util.ProcessPoolForkserverMixin,)
-    interpreters = (InterpreterPoolMixin,) if "interpreter" in kinds.HERE else ()
+    interpreters = (InterpreterPoolMixin, AutoPoolMixin) if "interpreter" in kinds.HERE else ()
     return (PoolMixin, SpawnPoolMixin, *interpreters, ThreadPoolMixin)
 
 

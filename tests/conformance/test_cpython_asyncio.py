@@ -22,6 +22,9 @@ except ImportError:
     pytest.skip("this Python comes without test.test_asyncio", allow_module_level=True)
 
 
+tearDownModule = test_futures.tearDownModule  # its tests leave an event loop policy
+
+
 class PoolEventLoop(asyncio.SelectorEventLoop):
     """An event loop whose default executor is a pool, which set_default_executor refuses."""
 
