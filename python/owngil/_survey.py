@@ -40,6 +40,7 @@ _ATOMS = {
 # travel by name.
 _NAMED_ATOMS = {
     ("_collections", "_tuplegetter"),
+    ("builtins", "sentinel"),  # since 3.15; dataclasses.MISSING is one
     ("collections", "_tuplegetter"),
     ("dataclasses", "_HAS_DEFAULT_FACTORY_CLASS"),
     ("dataclasses", "_MISSING_TYPE"),
