@@ -178,7 +178,8 @@ class Pool(_core.PoolBase, Executor):
         if kind == "auto" and hosts > 0:
             spec = launch_spec(_role(start, 0), preload=preload, environ=environ)
             fallback = (spec[0], spec[3])
-        self._functions = FunctionTable(self._add_blob, self._drop_blob, self._share_unfitness)
+        blobs = (self._add_blob, self._drop_blob, self._share_unfitness)
+        self._functions = FunctionTable(*map(_weakly, blobs))
         self._context_number = 0
         _at_exit_once()
         first: Any = None
@@ -513,6 +514,17 @@ def _capture(weak: weakref.ref[Pool]) -> int:
     if before:
         pool._drop_blob(before)
     return pool._context_number
+
+
+def _weakly(method: Any) -> Callable[..., Any]:
+    """The same for what its pool has: it keeps the pool from going no longer than others do."""
+    weak, name = weakref.ref(method.__self__), method.__name__
+
+    def call(*arguments: Any) -> Any:
+        pool = weak()
+        return None if pool is None else getattr(pool, name)(*arguments)
+
+    return call
 
 
 def _check_count(label: str, count: Any, kind: str) -> None:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._cpus import usable_cpus
-from ._pool import Pool, _check_count, _next_name
+from ._pool import Pool, _check_count, _next_name, _weakly
 from ._worker import Identity, of_threads
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ThreadPool(Pool):
         self._initializer = initializer
         self._initargs = initargs
         self._executor = ThreadPoolExecutor(
-            self._max_workers, thread_name_prefix=self._name, initializer=self._enter
+            self._max_workers, thread_name_prefix=self._name, initializer=_weakly(self._enter)
         )
 
     def _enter(self) -> None:

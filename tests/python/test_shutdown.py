@@ -11,7 +11,7 @@ import pytest
 import tasks
 
 import owngil
-from harness import leaks, processes
+from harness import kinds, leaks, processes
 from harness.conditions import wait_until
 from harness.gate import Gate
 
@@ -122,6 +122,23 @@ def test_the_map_of_a_pool_that_is_dropped_still_comes() -> None:
     results = owngil.Pool(2).map(tasks.add, range(100))
     gc.collect()
     assert list(results) == list(range(1, 101))
+
+
+@pytest.mark.kinds("process", "interpreter", "auto")
+def test_a_pool_that_has_done_its_work_goes_with_the_last_who_holds_it(worker_kind: str) -> None:
+    """Its shared memory, too: nothing of it waits for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        with owngil.Pool(2, **kinds.options(worker_kind)) as pool:
+            here = pool.submit(lambda: 1).result()
+            assert list(pool.map(lambda n: n + here, range(9))) == list(range(1, 10))
+            assert pool.options(retries=1).submit(tasks.echo, here).result() == 1
+        gone = weakref.ref(pool)
+        del pool
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_pool_in_a_reference_cycle_is_collected() -> None:

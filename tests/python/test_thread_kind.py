@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,3 +144,16 @@ def _rank_while_no_other(pool: owngil.Pool) -> tuple[int, int]:
     worker = owngil.worker()
     assert worker is not None
     return worker.rank, pool.stats().running
+
+
+def test_a_pool_that_has_done_its_work_goes_with_the_last_who_holds_it() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with owngil.Pool(2, kind="thread") as pool:
+            assert list(pool.map(lambda n: n + 1, range(9))) == list(range(1, 10))
+        gone = weakref.ref(pool)
+        del pool
+        assert gone() is None
+    finally:
+        gc.enable()
