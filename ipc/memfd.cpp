@@ -44,6 +44,9 @@ void seal_against_new_writers(int fd) {
 }
 
 UniqueFd open_for_reading(int fd) {
+  if (::fchmod(fd, S_IRUSR) != 0) {
+    fail("fchmod of a memfd");
+  }
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!reader) {

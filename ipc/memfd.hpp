@@ -23,8 +23,8 @@ namespace owngil::ipc {
 // Requires: whoever is to write has mapped it. Throws std::system_error.
 void seal_against_new_writers(int fd);
 
-// Another descriptor of the file, by which it can be read only, and mapped for that. It takes
-// /proc. Throws std::system_error.
+// Another descriptor of the file, by which it can be read only, and mapped for that. From now on
+// nobody but root can open the file for writing. It takes /proc. Throws std::system_error.
 [[nodiscard]] UniqueFd open_for_reading(int fd);
 
 // Which file a descriptor stands for, wherever its number came from.

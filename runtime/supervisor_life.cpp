@@ -383,6 +383,7 @@ void Supervisor::maybe_ended() {
   if (ended_ || !closing_ || (pending_ > 0 && !is_broken())) return;
   if (present_ > 0 || !leavers_.empty()) return;
   ended_ = true;
+  arguments_.trim(0);  // whoever has the pool in a variable has done with it
   close_completions();
   wake_all();
   launcher_->ended();
