@@ -72,6 +72,16 @@ def restore_cached(function: FunctionType, parameters: dict[str, Any]) -> Any:
     return lru_cache(**parameters)(function)
 
 
+def restore_sentinel(name: str, text: str) -> Any:
+    """That of the user's `__main__`: one object however often it comes, found there by name."""
+    known = sys.modules[MAIN].__dict__.get(name)
+    if type(known) is not builtins.sentinel:  # type: ignore[attr-defined]
+        known = builtins.sentinel(name, repr=text)  # type: ignore[attr-defined]
+        known.__module__ = MAIN
+    note((MAIN, {name: known}, ()))
+    return known
+
+
 def empty_cell() -> CellType:
     return CellType()
 

@@ -13,6 +13,7 @@ Not: the receiving half, nor the decision to ship by value (`_functions.py`, `_p
 
 from __future__ import annotations
 
+import builtins
 import functools
 import io
 import marshal
@@ -47,6 +48,7 @@ __all__ = ["dumps", "is_importable", "namespace_of"]
 
 
 _Cached = type(functools.lru_cache(lambda: None))
+_Sentinel = getattr(builtins, "sentinel", None)  # since 3.15
 # Of the import system; what is true of the user's __main__ is not true of the worker's.
 _UNTOUCHED = {"__builtins__", "__loader__", "__name__", "__spec__"}
 _SPECIAL = ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__")
@@ -120,6 +122,8 @@ class Pickler(_Base):
             return _restoring.restore_cached, (thing.__wrapped__, thing.cache_parameters())
         if kind is typing.NewType and not _is_imported(thing):
             return typing.NewType, (thing.__name__, thing.__supertype__)
+        if kind is _Sentinel and thing.__module__ in MAIN_NAMES:
+            return _restoring.restore_sentinel, (thing.__name__, repr(thing))
         return NotImplemented
 
     def _reduce_function(self, function: FunctionType, module: str) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ Each program is a user's, run by path; the comment behind each line says what it
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -350,6 +351,19 @@ PROGRAMS = {
             print(w.submit(f) == __file__)  # True
     """,
 }
+
+if sys.version_info >= (3, 15):
+    PROGRAMS["sentinels are the same everywhere"] = """
+        MISSING = sentinel("MISSING")
+        OTHER = sentinel("OTHER", repr="<other>")
+        def use(x=MISSING, *rest): return x is MISSING, OTHER, rest
+        def twice(x): return x, x
+        with LoneWorker() as w:
+            print(w.submit(use), w.submit(use, 1))  # (True, <other>, ()) (False, <other>, ())
+            print(w.submit(use, MISSING, OTHER))  # (True, <other>, (<other>,))
+            print(w.submit(use)[1] is OTHER)  # True
+            print(w.submit(twice, MISSING) == (MISSING, MISSING))  # True
+    """
 
 HELPER = """
 model = None
