@@ -16,7 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.contest import Variant, main
-from harness.executors import KINDS, OWNGIL, POOL, PPE, Face, worker_pids
+from harness.executors import (
+    KINDS,
+    OWNGIL,
+    OWNGIL_INTERPRETERS,
+    POOL,
+    PPE,
+    Face,
+    worker_pids,
+)
 from harness.figures import Goal, Metric, Samples
 from harness.meeting import Meeting
 from harness.processes import family, private_dirty, shared_memory, voluntary_switches
@@ -89,7 +97,7 @@ VARIANTS = (
     Variant(
         "memory",
         "one more worker, after one task",
-        [memory(name) for name in _NAMES],
+        [memory(name) for name in (*_NAMES, OWNGIL_INTERPRETERS)],
         (
             Metric("private", "amount", "KiB", 1 / 1024),
             Metric("shared", "amount", "KiB", 1 / 1024),
