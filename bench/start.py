@@ -6,6 +6,8 @@ first      the program's first pool: from the constructor to the first result
 all        the same, until every worker has answered (each was in a task at the same moment)
 later      the same as `first`, for further pools of that program
 `python -c pass` is a whole process from its start to its end, the unit of all of these.
+interpreters: a later pool until all of its interpreters are there and the first result is, beside
+Py_NewInterpreterFromConfig as often in a process that has done nothing else.
 """
 
 import json
@@ -14,15 +16,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from harness.contest import Variant, floor, main
-from harness.executors import INTERPRETERS, KINDS, OWNGIL, POOL, PPE, Face
+from harness.executors import (
+    INTERPRETERS,
+    KINDS,
+    OWNGIL,
+    OWNGIL_INTERPRETERS,
+    POOL,
+    PPE,
+    Face,
+)
 from harness.figures import Goal, Metric, Samples
 from harness.meeting import Meeting
 from harness.turns import Contender, Settings, Turn
 from harness.work import identity, meet
 
 _PYTHON = "python -c pass"
+_BARE = "bare interpreters"
 _LATER_POOLS = 5
 
 
@@ -96,7 +108,64 @@ def python_that_does_nothing(settings: Settings) -> Iterator[Turn]:
     yield turn
 
 
+@contextmanager
+def pools_of_interpreters(settings: Settings) -> Iterator[Turn]:
+    """Open until all are ready."""
+    import owngil
+
+    def ready(pool: Any) -> bool:
+        return all(worker.state in ("idle", "busy") for worker in pool.stats().workers)
+
+    def turn(number: int) -> Samples:
+        seconds = []
+        for _ in range(_LATER_POOLS):
+            began = time.perf_counter()
+            with owngil.Pool(settings.workers, kind="interpreter") as pool:
+                if pool.submit(identity, 7).result() != 7:
+                    raise AssertionError("the first result was wrong")
+                while not ready(pool):
+                    time.sleep(1e-4)
+                seconds.append(time.perf_counter() - began)
+        return {"ready": seconds}
+
+    yield turn
+
+
+@contextmanager
+def bare_interpreters(settings: Settings) -> Iterator[Turn]:
+    """The unit of these."""
+    program = (
+        "import _interpreters, time\n"
+        "began = time.perf_counter()\n"
+        f"for _ in range({settings.workers}): _interpreters.create('isolated')\n"
+        "print(time.perf_counter() - began)"
+    )
+
+    def turn(number: int) -> Samples:
+        runs = [
+            subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+            for _ in range(_LATER_POOLS)
+        ]
+        return {"ready": [float(run.stdout) for run in runs]}
+
+    yield turn
+
+
 VARIANTS = (
+    Variant(
+        "interpreters",
+        "two interpreters, nothing preloaded",
+        [
+            Contender(
+                OWNGIL_INTERPRETERS, pools_of_interpreters, KINDS[OWNGIL_INTERPRETERS].missing
+            ),
+            Contender(_BARE, bare_interpreters, KINDS[OWNGIL_INTERPRETERS].missing),
+        ],
+        (Metric("ready", "latency", "ms", 1e3),),
+        (Goal("ready", "within", 1.5, _BARE, contender=OWNGIL_INTERPRETERS),),
+        references=(_BARE,),
+        rounds=15,
+    ),
     Variant(
         "start",
         "two workers, nothing preloaded",
