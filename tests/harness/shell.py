@@ -18,6 +18,9 @@ import termios
 
 
 def main(orders: int, events: int, command: list[str]) -> None:
+    # As a terminal's first process has them, whatever the tests run under: nohup, or behind an &.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     # It changes the foreground from the background, and hears of its child through a pipe.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     woken, wake = os.pipe()
