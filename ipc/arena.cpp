@@ -93,28 +93,22 @@ bool Arena::back_by_huge_pages(std::uint64_t begin, std::uint64_t end) {
 
 void Arena::trim(std::uint64_t keep) {
   if (!has_its_file()) return;
-  const std::uint64_t end = rounded_up(std::max(blocks_.used_end(), keep), kSmallestStep);
-  if (end < committed_) {
-    make_hole(end, committed_);
-    committed_ = end;
-    while (!holes_.empty() && holes_.rbegin()->second > end) {
-      const auto last = std::prev(holes_.end());
-      in_holes_ -= last->second - std::max(last->first, end);
-      if (last->first < end) {
-        last->second = end;
-      } else {
-        holes_.erase(last);
-      }
-    }
+  const std::uint64_t least = in_use() + keep;
+  make_holes(rounded_up(blocks_.used_end(), kSmallestStep), committed_, least);
+  if (!holes_.empty() && holes_.rbegin()->second == committed_) {  // it is the end, and no hole
+    const auto last = std::prev(holes_.end());
+    committed_ = last->first;
+    in_holes_ -= last->second - last->first;
+    holes_.erase(last);
   }
   blocks_.each_free_run([&](std::uint64_t offset, std::uint64_t size) {
-    if (size < kSmallestStep || committed() <= in_use() + keep) return false;
+    if (size < kSmallestStep || committed() <= least) return false;
     const std::uint64_t end_of_run = std::min(offset + size, committed_);
     // Of huge pages only whole ones go.
     const std::uint64_t first = rounded_up(offset, kHugePage);
     const std::uint64_t last = end_of_run / kHugePage * kHugePage;
     if (first < last) {
-      make_holes(first, last, in_use() + keep);
+      make_holes(first, last, least);
     } else if (offset < end_of_run) {
       make_hole(offset, end_of_run);
     }

@@ -251,6 +251,20 @@ TEST(ArenaTest, TrimLeavesOfAHoleWhatIsToBeKept) {
   EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
 }
 
+TEST(ArenaTest, TrimKeepsAsMuchWhereverItLies) {
+  Arena arena("test", 64 * kMiB);
+  const auto low = arena.allocate(24 * kMiB);
+  const auto high = arena.allocate(24 * kMiB);
+  ASSERT_TRUE(low && high);
+  arena.free(low->offset);
+  arena.trim(0);  // all that is left lies above a hole
+  arena.free(high->offset);
+  arena.trim(16 * kMiB);
+  EXPECT_LE(arena.committed(), 16 * kMiB);
+  EXPECT_GE(arena.committed(), 13 * kMiB);
+  EXPECT_EQ(bytes_backed(arena.fd()), arena.committed());
+}
+
 // A long random walk, checked against what was written to each block that is out.
 TEST(ArenaTest, WhatIsAllocatedStaysAsItIsWhateverIsFreedAndTrimmed) {
   constexpr std::uint64_t kSize = 64 * kMiB;
