@@ -135,11 +135,13 @@ def table(lines: Sequence[Line], records: dict[str, Any]) -> str:
     ]
     text = [_row(header), _row(["---"] + ["--:"] * (len(header) - 2) + ["---"])]
     text += [_row(row) for row in rows]
-    for record in records.values():
-        machine = record["machine"]
-        text += ["", f"{machine['cpu']}, Python {machine['python'].split()[0]}, "]
-        text[-1] += f"Linux {machine['kernel']}, commit {machine['commit']}."
-        break
+    kept = [line.bench for line in lines if line.bench in records]
+    machines = [records[bench]["machine"] for bench in dict.fromkeys(kept)]
+    if machines:
+        commits = dict.fromkeys(machine["commit"] for machine in machines)
+        last = machines[-1]
+        text += ["", f"{last['cpu']}, Python {last['python'].split()[0]}, Linux {last['kernel']}, "]
+        text[-1] += f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}."
     return "\n".join(text)
 
 
