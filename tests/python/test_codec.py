@@ -74,7 +74,8 @@ def shape(value: Any, met: dict[int, int] | None = None) -> Any:
         return struct.pack("<d", value)
     if kind is complex:
         return struct.pack("<dd", value.real, value.imag)
-    if kind in (str, bytes, tuple, list, dict):
+    # Of one byte or character Python has one object, or, if C has filled it in, another.
+    if kind in (tuple, list, dict) or (kind in (str, bytes) and len(value) > 1):
         if id(value) in met:
             return ("again", met[id(value)])
         met[id(value)] = len(met)

@@ -179,7 +179,8 @@ def test_a_thread_that_wants_the_gil_back_when_the_interpreter_ends_just_ends() 
         def last():
             import owngil, _thread, time
             global pool
-            pool = owngil.Pool(1)
+            try: pool = owngil.Pool(1)
+            except RuntimeError: return  # CPython 3.12 refuses threads then
             future = pool.submit(time.sleep, 0.1)
             comes = _thread.allocate_lock()
             comes.acquire()
