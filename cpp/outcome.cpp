@@ -142,7 +142,7 @@ std::string how(const Failure& failure) {
 
 // Below it, the one that works, lie the frames of how a worker starts, the same for each task.
 bool is_lowest_frame(std::string_view line) {
-  return line.find("_template.py") != std::string_view::npos && line.ends_with(" in work");
+  return line.find("_working.py") != std::string_view::npos && line.ends_with(" in work");
 }
 
 // A dying worker has written it, so it may be cut off anywhere, or be anything.

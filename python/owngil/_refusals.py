@@ -17,7 +17,7 @@ import sys
 from types import CodeType, FunctionType, MethodType
 
 from . import _core, _refused_imports, _worker
-from ._interpreter import refusal_in
+from ._ways_out import refusal_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

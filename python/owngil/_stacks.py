@@ -14,7 +14,7 @@ __all__ = ["readable"]
 _MOST_CHARACTERS = 16_000
 
 # Below it lie the frames of how a worker starts, the same for each task.
-_LOWEST_FRAME = ("_template.py", " in work")
+_LOWEST_FRAME = ("_working.py", " in work")
 
 
 def readable(written: bytes) -> str:

@@ -2,11 +2,10 @@
 """Life of a process that `_bootstrap`'s stub has started: a template, a worker, or a host.
 
 A template imports what is to be preloaded, then forks a worker whenever it is asked to; while
-nobody asks, it warms itself up, so that later workers start with more. A worker gives its main
-thread to C++ and leaves as any program does, so that `atexit` and coverage run.
+nobody asks, it warms itself up, so that later workers start with more.
 
 Threads: the main thread; a template with another one is not forked.
-Not: forking, which is `workers/template.cpp`; nor what comes with each task, as `_context`.
+Not: forking, which is `workers/template.cpp`; nor what a worker does then, which is `_working`.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import marshal
 import os
 import sys
 
-# Every worker needs the context; what stops a task is in _errors.
-from . import _context, _core, _errors, _worker, _worker_output  # noqa: F401
+from . import _core, _worker_output
+from ._working import empty_main_module, flush, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def main(role: str) -> None:
         _preload(config.get("preload", ()), _warn)
         _prepare_host(config, _warn)
     if isinstance(born, int):
-        from ._interpreter import serve
+        from ._host import serve
 
         serve(born, config)
     if born is not None:
@@ -69,7 +68,7 @@ def _serve(config: Config) -> Any:
     started = _preload(preload, _core.send_note)
     _prepare_host(config, _core.send_note)
     spawn_argv = _spawn_argv(config) if _keeps_threads(started) else []
-    _flush()
+    flush()
     if not config["hosts"]:
         _worker_output.prepare()
     _core.let_go_of_output()
@@ -88,36 +87,9 @@ def _serve(config: Config) -> Any:
     return born
 
 
-def work(worker: Any, config: Config, kind: str) -> int:
-    memory, rank, pool_name, fds, log, out, err = worker
-    _reseed()
-    if log >= 0:
-        _worker_output.forward(log, out, err)
-    else:
-        _match_output()
-    if kind == "process":
-        _take_signals(config)
-    _worker.enter(rank, os.getpid(), kind, pool_name)
-    _worker.adopt_fds(fds)
-    try:
-        return _core.run_worker(*memory)
-    except KeyboardInterrupt:
-        return 0  # an idle worker; whoever pressed the keys ends the pool, or goes on without it
-
-
-def _take_signals(config: Config) -> None:
-    import _signal
-
-    if not config["ignores_interrupt"]:
-        # Python left the interrupt ignored, as it was when the process began: a Ctrl-C during
-        # the start would have ended in a traceback.
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-    _signal.signal(_core.INTERRUPT_SIGNAL, _core.interrupt_task)
-
-
 def _prepare_host(config: Config, tell: Any) -> None:
     if config["hosts"]:
-        from ._interpreter import import_extensions, stop_tracing
+        from ._host import import_extensions, stop_tracing
 
         import_extensions()
         stop_tracing(tell)
@@ -126,13 +98,6 @@ def _prepare_host(config: Config, tell: Any) -> None:
 def _exit(code: int) -> None:
     if code:
         sys.exit(code)
-
-
-def empty_main_module() -> None:
-    """What tasks bring along from the user's `__main__` finds no names of the stub's there."""
-    names = sys.modules["__main__"].__dict__
-    for name in [name for name in names if not name.startswith("__")]:
-        del names[name]
 
 
 def _adopt(config: Config) -> None:
@@ -216,35 +181,3 @@ def _import_quietly(name: str) -> None:
         __import__(name)
     except Exception:
         pass  # whoever needs it in a worker gets the error
-
-
-# --- a worker's own
-
-
-def _reseed() -> None:
-    """`random` does so by itself, at the fork; these do not."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    torch_random = sys.modules.get("torch.random")
-    if torch_random is not None:
-        torch_random.default_generator.seed()
-
-
-def _match_output() -> None:
-    """The template's streams were made for the output that it had then."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            is_terminal = stream.isatty()
-            if stream is sys.stdout and stream.line_buffering != is_terminal:
-                stream.reconfigure(line_buffering=is_terminal)  # type: ignore[union-attr]
-        except (AttributeError, ValueError, OSError):
-            pass  # None or closed, or a module that was preloaded has put its own there
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, ValueError, OSError):
-            pass

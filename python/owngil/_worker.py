@@ -11,8 +11,6 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 
-from . import _restoring
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +68,9 @@ def load_function(blob: bytes) -> Loaded:
         function = _import(module, name)
         prepare = None
     else:
-        function, prepare = _restoring.load(data)
+        from ._restoring import load
+
+        function, prepare = load(data)
     _settle_context()
     return function, prepare, kind == b"A"
 

@@ -226,6 +226,7 @@ TEST(Pool, a_dead_worker_fails_its_task_and_no_other) {
     EXPECT_EQ(error.death.signal, SIGSEGV);
     EXPECT_NE(error.facts.stack.find("string_at"), std::string::npos);
     EXPECT_EQ(error.facts.stack.find("_template.py"), std::string::npos);
+    EXPECT_EQ(error.facts.stack.find("_working.py"), std::string::npos);
   }
   for (Future& one : others) EXPECT_EQ(one.get<int>(), 120);
 }

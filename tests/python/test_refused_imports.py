@@ -14,7 +14,7 @@ import pytest
 
 import owngil
 from harness import scripts
-from owngil._interpreter import stop_tracing
+from owngil._host import stop_tracing
 
 if sys.version_info < (3, 13):
     pytest.skip("needs CPython 3.13 or later", allow_module_level=True)

@@ -13,7 +13,7 @@ Current thread 0x00007f31f57fa700 (most recent call first):
   File "/home/me/work.py", line 7 in outer
 """
 START = """\
-  File "/lib/owngil/_template.py", line 93 in work
+  File "/lib/owngil/_working.py", line 93 in work
   File "/lib/owngil/_template.py", line 50 in main
   File "<string>", line 1 in <module>
 """
