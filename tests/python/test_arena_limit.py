@@ -15,7 +15,7 @@ import pytest
 import tasks
 
 import owngil
-from harness import scripts
+from harness import arenas, scripts
 from harness.conditions import wait_until
 
 MIB = 1 << 20
@@ -24,8 +24,10 @@ MIB = 1 << 20
 @pytest.fixture
 def used() -> Callable[[], int]:
     """What the arenas of pools hold that were made after this."""
-    before = arenas()
-    return lambda: sum(held for inode, held in arenas().items() if inode not in before)
+    before = arenas.held("owngil-arguments")
+    return lambda: sum(
+        held for inode, held in arenas.held("owngil-arguments").items() if inode not in before
+    )
 
 
 @pytest.fixture
@@ -52,19 +54,6 @@ def in_thread(call: Any) -> Future[Any]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def arenas() -> dict[int, int]:
-    """What each arena of arguments of this process's pools holds, by inode."""
-    held = {}
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            if "owngil-arguments" in os.readlink(f"/proc/self/fd/{fd}"):
-                status = os.stat(int(fd))
-                held[status.st_ino] = status.st_blocks * 512
-        except OSError:
-            continue
-    return held
 
 
 def test_submit_waits_until_something_in_flight_has_made_room(

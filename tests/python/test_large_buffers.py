@@ -15,6 +15,7 @@ import pytest
 import tasks
 
 import owngil
+from harness import arenas
 from harness.conditions import wait_until
 
 numpy = pytest.importorskip("numpy")
@@ -170,22 +171,9 @@ def test_a_result_that_nobody_asks_for_gives_its_memory_back() -> None:
         assert pool.submit(_arena_bytes, "owngil-results").result() == before
 
 
-def _arenas(name: str) -> dict[int, int]:
-    """What the memfds of that name hold that this process has open, by inode."""
-    held = {}
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            if name in os.readlink(f"/proc/self/fd/{fd}"):
-                status = os.stat(int(fd))
-                held[status.st_ino] = status.st_blocks * 512
-        except OSError:
-            continue
-    return held
-
-
 def _arena_bytes(name: str) -> int:
     """What the only one of them holds."""
-    (held,) = _arenas(name).values()
+    (held,) = arenas.held(name).values()
     return held
 
 
@@ -193,7 +181,7 @@ def _arena_bytes(name: str) -> int:
 def lone_pool(workers: int) -> Iterator[owngil.Pool]:
     """A pool, once nothing is left of any other."""
     gc.collect()
-    wait_until(lambda: not _arenas("owngil-arguments"))
+    wait_until(lambda: not arenas.held("owngil-arguments"))
     with owngil.Pool(workers) as pool:
         yield pool
 

@@ -11,6 +11,7 @@ import pytest
 import tasks
 
 import owngil
+from harness import arenas
 
 numpy = pytest.importorskip("numpy")
 
@@ -21,15 +22,7 @@ LARGE = 200_000
 
 def arena_use(name: str) -> int:
     """Bytes that this process's arenas of that name hold."""
-    held = {}
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            if name in os.readlink(f"/proc/self/fd/{fd}"):
-                status = os.stat(int(fd))
-                held[status.st_ino] = status.st_blocks * 512
-        except OSError:
-            continue
-    return sum(held.values())
+    return sum(arenas.held(name).values())
 
 
 def test_a_task_finds_what_was_shared_read_only(pool: owngil.Pool) -> None:
