@@ -27,7 +27,7 @@ class Launcher {
   virtual void signal(std::uint64_t key, int number) noexcept = 0;
   // Supervisor::on_timer is called on the control thread once this time has passed.
   virtual void call_after(std::uint64_t delay_ns) = 0;
-  // The pool is closed and its last worker gone: nothing will be called any more.
+  // The pool is closed, and the end of every worker was told: nothing will be called any more.
   virtual void ended() = 0;
 };
 

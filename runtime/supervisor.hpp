@@ -243,7 +243,7 @@ class Supervisor {
     std::uint32_t fruitless = 0;  // workers in a row that were lost before their first answer
     bool wanted = false;          // empty, and to be filled even if there is no work for it
   };
-  // A worker that has no seat any more, and nothing to answer: only its process is still there.
+  // A worker that has no seat any more, and nothing to answer: only its end is still to be told.
   struct Leaver {
     std::uint64_t key;
     std::uint64_t told_ns;

@@ -144,7 +144,8 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     maybe_ended();
     return;
   }
-  // Those who live in one process die together, and are reported one by one.
+  // Those who live in one process die together, and are reported one by one. Their links end with
+  // the first report; the pool must not, for the others would come to nobody.
   std::vector<WorkerLink*> dead{link};
   if (exit.of_process) {
     link->pid = pid;
@@ -166,6 +167,7 @@ void Supervisor::on_exited(std::uint64_t key, pid_t pid, const WorkerExit& exit)
     shares.push_back(is_own ? Collateral::no : is_known ? Collateral::yes : Collateral::unknown);
   }
   for (std::size_t i = 0; i != dead.size(); ++i) {
+    if (dead[i] != link) leavers_.push_back({dead[i]->key, ipc::now_ns(), {}, nullptr});
     end_exited(*dead[i], exit, {shares[i], dead.size() > 1}, has_culprit);
   }
   settle();
