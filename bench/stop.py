@@ -9,13 +9,14 @@ raises.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from harness.contest import Variant, main
-from harness.endless import Stamps, spin
+from harness.endless import Stamps, sleep, spin
+from harness.executors import KINDS, OWNGIL, OWNGIL_INTERPRETERS
 from harness.figures import Goal, Metric, Samples
 from harness.turns import Contender, Settings, Turn
 
@@ -27,12 +28,14 @@ _LARGE_CALLS = 2
 
 
 @contextmanager
-def _open_pool(settings: Settings, busy_workers: int) -> Iterator[tuple[Any, Stamps]]:
+def _open_pool(
+    settings: Settings, busy_workers: int, kind: str = "process"
+) -> Iterator[tuple[Any, Stamps]]:
     """A pool of which so many workers compute, until the end."""
     import owngil
 
     stamps, others = Stamps(), Stamps()
-    with owngil.Pool(settings.workers, preload=(spin.__module__,)) as pool:
+    with owngil.Pool(settings.workers, kind=kind, preload=(spin.__module__,)) as pool:
         busy = [pool.submit(spin, others.path) for _ in range(busy_workers)]
         try:
             yield pool, stamps
@@ -77,43 +80,53 @@ def large(settings: Settings) -> Iterator[Turn]:
     yield from limits(settings, _LONG_LIMIT_S, _LARGE_BYTES, _LARGE_CALLS)
 
 
-def cancels(settings: Settings, busy_workers: int) -> Iterator[Turn]:
-    """A turn of tasks that are cancelled while they run."""
-    with _open_pool(settings, busy_workers) as (pool, stamps):
+def cancels(
+    task: Callable[[str], None], kind: str = "process", *, crowded: bool = False
+) -> Callable[[Settings], AbstractContextManager[Turn]]:
+    """A turn of tasks that are cancelled while they run; `crowded`: more than there are CPUs."""
 
-        def turn(number: int) -> Samples:
-            raised, ended = [], []
-            for _ in range(_CALLS):
-                stamps.clear()
-                future = pool.submit(spin, stamps.path)
-                stamps.wait_for_begun()
-                told = time.monotonic_ns()
-                if not future.cancel(running=True):
-                    raise AssertionError("it could not be cancelled")
-                try:
-                    future.result()
-                except CancelledError:
-                    ended.append((time.monotonic_ns() - told) / 1e9)
-                raised.append((stamps.read()[1] - told) / 1e9)
-            return {"raised": raised, "ended": ended}
+    @contextmanager
+    def open_(settings: Settings) -> Iterator[Turn]:
+        busy_workers = settings.workers - 1 if crowded else 0
+        with _open_pool(settings, busy_workers, kind) as (pool, stamps):
 
-        yield turn
+            def turn(number: int) -> Samples:
+                raised, ended = [], []
+                for _ in range(_CALLS):
+                    stamps.clear()
+                    future = pool.submit(task, stamps.path)
+                    stamps.wait_for_begun()
+                    told = time.monotonic_ns()
+                    if not future.cancel(running=True):
+                        raise AssertionError("it could not be cancelled")
+                    try:
+                        future.result()
+                    except CancelledError:
+                        ended.append((time.monotonic_ns() - told) / 1e9)
+                    raised.append((stamps.read()[1] - told) / 1e9)
+                return {"raised": raised, "ended": ended}
+
+            yield turn
+
+    return open_
 
 
-@contextmanager
-def alone(settings: Settings) -> Iterator[Turn]:
-    """With a CPU for the caller."""
-    yield from cancels(settings, 0)
+def _no_signal_wakes() -> str:
+    """Why what sleeps in an interpreter cannot be stopped; empty if it can."""
+    if reason := KINDS[OWNGIL_INTERPRETERS].missing():
+        return reason
+    from owngil._cpython import interpreters
 
-
-@contextmanager
-def crowded(settings: Settings) -> Iterator[Turn]:
-    """With more to run than there are CPUs."""
-    yield from cancels(settings, settings.workers - 1)
+    return "" if interpreters().wakes else "no signal wakes it before CPython 3.15"
 
 
 _LATE = (Metric("late", "latency", "ms", 1e3),)
 _IN_TIME = (Goal("late", "at most", 50, statistic="p99"),)
+_STOPPED = (Metric("raised", "latency", "ms", 1e3), Metric("ended", "latency", "ms", 1e3))
+_AT_ONCE = (
+    Goal("raised", "at most", 1, statistic="p90"),
+    Goal("raised", "at most", 1, contender=OWNGIL_INTERPRETERS),
+)
 
 VARIANTS = (
     Variant("limit", "a limit of 50 ms", [Contender("owngil", small)], _LATE, _IN_TIME, rounds=10),
@@ -128,9 +141,28 @@ VARIANTS = (
     Variant(
         "cancel",
         "cancel(running=True) of a loop in pure Python",
-        [Contender("owngil", alone), Contender("owngil, all CPUs busy", crowded)],
-        (Metric("raised", "latency", "ms", 1e3), Metric("ended", "latency", "ms", 1e3)),
-        (Goal("raised", "at most", 1, statistic="p90"),),
+        [
+            Contender(OWNGIL, cancels(spin)),
+            Contender("owngil, all CPUs busy", cancels(spin, crowded=True)),
+            Contender(
+                OWNGIL_INTERPRETERS,
+                cancels(spin, "interpreter"),
+                KINDS[OWNGIL_INTERPRETERS].missing,
+            ),
+        ],
+        _STOPPED,
+        _AT_ONCE,
+        rounds=10,
+    ),
+    Variant(
+        "cancel-asleep",
+        "cancel(running=True) of time.sleep",
+        [
+            Contender(OWNGIL, cancels(sleep)),
+            Contender(OWNGIL_INTERPRETERS, cancels(sleep, "interpreter"), _no_signal_wakes),
+        ],
+        _STOPPED,
+        _AT_ONCE,
         rounds=10,
     ),
 )

@@ -3,7 +3,7 @@
 
 #include "ipc/fd_passing.hpp"
 #include "ipc/interrupt_signal.hpp"
-#include "workers/interruption.hpp"
+#include "workers/host_interruption.hpp"
 #include "workers/own_gil_interpreter.hpp"
 #include "workers/process_worker.hpp"
 #include "workers/stack_dump.hpp"
@@ -80,8 +80,13 @@ void let_signal_interrupt() {
 
 class Host {
  public:
-  Host(int socket, const std::string& entry, PyInterpreterState* main, bool alone)
-      : socket_(socket), entry_(entry), main_(main), alone_(alone), thread_(::pthread_self()) {
+  Host(int socket, const std::string& entry, PyInterpreterState* main, bool alone, bool wakes)
+      : socket_(socket),
+        entry_(entry),
+        main_(main),
+        alone_(alone),
+        wakes_(wakes),
+        thread_(::pthread_self()) {
     let_signal_interrupt();
     sigset_t interrupt;
     sigemptyset(&interrupt);
@@ -96,7 +101,7 @@ class Host {
       pollfd requests{is_open_ ? socket_ : -1, POLLIN, 0};
       const int ready = ::ppoll(&requests, 1, nullptr, &while_waiting_);
       if (ready > 0) read_requests();
-      if (ready < 0) Interruption::call_those_told_to_stop();
+      if (ready < 0) interrupt_told_workers(wakes_);
       if (!bury_ended()) break;
     }
     return code_;
@@ -173,6 +178,7 @@ class Host {
   const std::string& entry_;
   PyInterpreterState* const main_;
   const bool alone_;
+  const bool wakes_;
   const pthread_t thread_;
   sigset_t while_waiting_;
   // the process's first thread
@@ -186,13 +192,13 @@ class Host {
 
 }  // namespace
 
-int serve_interpreters(int socket, const std::string& entry, bool alone) noexcept {
+int serve_interpreters(int socket, const std::string& entry, bool alone, bool wakes) noexcept {
   if (PySys_AddAuditHook(on_audit, nullptr) != 0) return -1;
   PyInterpreterState* const main = PyInterpreterState_Get();
   int code = EXIT_FAILURE;
   std::string failure;
   Py_BEGIN_ALLOW_THREADS try {
-    code = Host(socket, entry, main, alone).run();
+    code = Host(socket, entry, main, alone, wakes).run();
   } catch (const std::exception& error) {
     failure = error.what();
   }

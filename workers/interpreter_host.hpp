@@ -16,9 +16,10 @@
 namespace owngil::workers {
 
 // `entry`: Python source that takes "(socket)" behind it, for each worker with that of its own; it
-// leaves the worker's exit code in `code`. `alone`: interpreters begin and end one by one. Requires the
-// GIL. Returns the exit code of the process, or
-// -1 with an exception set.
-[[nodiscard]] int serve_interpreters(int socket, const std::string& entry, bool alone) noexcept;
+// leaves the worker's exit code in `code`. `alone`: interpreters begin and end one by one. `wakes`: see
+// host_interruption.hpp. Requires the GIL. Returns the exit code of the process, or -1 with an
+// exception set.
+[[nodiscard]] int serve_interpreters(int socket, const std::string& entry, bool alone,
+                                     bool wakes) noexcept;
 
 }  // namespace owngil::workers

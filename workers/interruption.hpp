@@ -6,10 +6,8 @@
 // owngil.TaskCancelled in the task, and again at each further signal if the task has swallowed it.
 // A worker that is its process gets the signal itself: Python runs the handlers of signals between
 // two instructions of its main thread, or when what blocks there was interrupted. Other interpreters
-// get none: their host takes it, and leaves each of them a call that it makes between two
-// instructions.
-// Threads: the worker's own, with the GIL; is_cancelled() any; call_those_told_to_stop() any that
-//   has no GIL.
+// get none: their host takes it (host_interruption.hpp).
+// Threads: the worker's own, with the GIL; leave_for() another one that has it; is_cancelled() any.
 // Lifetime: the worker's; borrows the channel.
 // Not: patient. Who never lets the exception through is killed by the supervisor.
 // Invariants:
@@ -40,6 +38,7 @@ class Interruption {
   }
   void disarm() noexcept {
     task_.store(kNone, std::memory_order_relaxed);  // as in arm
+    if (is_left_) take_back();
     if (raised_) raised_.reset();
   }
 
@@ -53,26 +52,23 @@ class Interruption {
   // False: the exception is set.
   [[nodiscard]] bool on_signal(PyObject* frame) noexcept;
 
-  // For as long as it lives, call_those_told_to_stop() reaches the worker whose own thread makes it.
-  class Reachable {
-   public:
-    explicit Reachable(Interruption& interruption);
-    Reachable(const Reachable&) = delete;
-    Reachable& operator=(const Reachable&) = delete;
-    ~Reachable();
-  };
-
-  // In a host: has on_signal() called in every worker of this process whose task is to stop.
-  static void call_those_told_to_stop() noexcept;
+  // Leaves the exception for the worker's thread, which raises it where a call looks for signals.
+  // The caller has on_signal() called there before the next instruction, which takes it back: an
+  // instruction may be one of a `__del__`. False: it may not be raised where the thread is.
+  [[nodiscard]] bool leave_for(PyThreadState* thread) noexcept;
 
  private:
   static constexpr std::uint64_t kNone = 0;  // no task has this id
 
-  [[nodiscard]] bool is_being_handled() const noexcept;
+  [[nodiscard]] bool may_raise(PyThreadState* thread, PyObject* frame) const noexcept;
+  [[nodiscard]] bool is_being_handled(PyThreadState* thread) const noexcept;
+  void take_back() noexcept;
 
   const ipc::WorkerEnd& channel_;
   std::atomic<std::uint64_t> task_{kNone};
-  Ref raised_;
+  // guarded by the GIL
+  Ref raised_;  // the type of what has been, or was left, since arm()
+  bool is_left_ = false;
 };
 
 }  // namespace owngil::workers

@@ -128,14 +128,15 @@ PyObject* begin_host(PyObject*, PyObject*) noexcept {
   });
 }
 
-// serve_interpreters(socket, entry, alone) -> exit code
+// serve_interpreters(socket, entry, alone, wakes) -> exit code
 PyObject* serve_interpreters_method(PyObject*, PyObject* arguments) noexcept {
   int socket = -1;
   const char* entry = nullptr;
   int alone = 1;
-  if (!PyArg_ParseTuple(arguments, "isp", &socket, &entry, &alone)) return nullptr;
+  int wakes = 0;
+  if (!PyArg_ParseTuple(arguments, "ispp", &socket, &entry, &alone, &wakes)) return nullptr;
   return guarded([&]() -> PyObject* {
-    const int code = serve_interpreters(socket, entry, alone != 0);
+    const int code = serve_interpreters(socket, entry, alone != 0, wakes != 0);
     return code < 0 ? nullptr : PyLong_FromLong(code);
   });
 }

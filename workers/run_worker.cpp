@@ -10,6 +10,7 @@
 #include "workers/argument_memory.hpp"
 #include "workers/executor.hpp"
 #include "workers/forked_child.hpp"
+#include "workers/host_interruption.hpp"
 #include "workers/stack_dump.hpp"
 #include "workers/worker_loop.hpp"
 #include "workers/worker_module.hpp"
@@ -96,7 +97,7 @@ int run(InterpreterState& state, OwnedMemory memory) {
   watch_forks();
   Executor executor(std::move(*module), end, state);
   state.interruption = &executor.interruption();
-  const Interruption::Reachable reachable(executor.interruption());
+  const ReachableWorker reachable(executor.interruption());
   WorkerLoop loop(end, arguments, results, executor, MemoryLimit(channel.header.memory_limit));
   const LoopEnd ended = loop.run(pid);
   state.interruption = nullptr;

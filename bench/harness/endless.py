@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A task that never ends, and says when it began and when it was stopped. Runs in workers.
+"""Tasks that never end, and say when they began and when they were stopped. Run in workers.
 
 By itself in a module that imports next to nothing: a limit holds for the import too.
 """
@@ -10,19 +10,35 @@ import struct
 import time
 
 
+class _Noted:
+    """Notes when the block begins and when it is left."""
+
+    def __init__(self, stamps: str) -> None:
+        self._fd = os.open(stamps, os.O_WRONLY)
+
+    def __enter__(self) -> None:
+        os.pwrite(self._fd, struct.pack("q", time.monotonic_ns()), 0)
+
+    def __exit__(self, *raised: object) -> None:
+        os.pwrite(self._fd, struct.pack("q", time.monotonic_ns()), 8)
+        os.close(self._fd)
+
+
 def spin(stamps: str, held_bytes: int = 0) -> None:
-    """Notes when it begins and when it is stopped; between the two it computes for ever."""
-    fd = os.open(stamps, os.O_WRONLY)
-    os.pwrite(fd, struct.pack("q", time.monotonic_ns()), 0)
-    held = bytearray(held_bytes)
-    for at in range(0, held_bytes, mmap.PAGESIZE):
-        held[at] = 1
-    try:
+    """Computes for ever, with so much memory."""
+    with _Noted(stamps):
+        held = bytearray(held_bytes)
+        for at in range(0, held_bytes, mmap.PAGESIZE):
+            held[at] = 1
         while True:
             pass
-    finally:
-        os.pwrite(fd, struct.pack("q", time.monotonic_ns()), 8)
-        os.close(fd)
+
+
+def sleep(stamps: str) -> None:
+    """Sleeps for ever."""
+    with _Noted(stamps):
+        while True:
+            time.sleep(3600)
 
 
 class Stamps:

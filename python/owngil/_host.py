@@ -95,6 +95,7 @@ def serve(socket: int, config: Config) -> NoReturn:
     """The process is a host from here on: it ends with its last worker."""
     init, core = sys.orig_argv[-3:-1]
     entry = _ENTRY.format(init=init, core=core, config=config)
-    code = _core.serve_interpreters(socket, entry, interpreters().alone)
+    allowed = interpreters()
+    code = _core.serve_interpreters(socket, entry, allowed.alone, allowed.wakes)
     # Nothing of the user's has run in this interpreter, and its end with others gone is not safe.
     os._exit(code)

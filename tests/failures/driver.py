@@ -123,6 +123,14 @@ def _cancelled(cell: Cell, _: int) -> Finish:
     return _future(future)
 
 
+def _cancelled_in_vain(cell: Cell, _: int) -> Finish:
+    begun = cell.folder / "begun"
+    future = cell.pool.submit(stages.wait_for_a_lock, begun)
+    wait_until(begun.exists, "the task has begun")
+    assert future.cancel(running=True)  # type: ignore[call-arg]
+    return _future(future)
+
+
 def _killed(cell: Cell, _: int) -> Finish:
     future, _ = _running(cell)
     assert cell.pool.kill(future)
@@ -251,7 +259,7 @@ def _outcomes(results: Iterator[Any]) -> Iterator[Outcome]:
 # Events that come from outside, whatever the stage.
 FROM_OUTSIDE: dict[str, Callable[[Cell, int], Finish]] = {
     "future.cancel(running=True)": _cancelled,
-    "future.cancel(running=True) of what blocks in C": _cancelled,
+    "future.cancel(running=True) of what waits for a lock": _cancelled_in_vain,
     "pool.kill(future)": _killed,
 }
 

@@ -121,7 +121,7 @@ MATRIX = (
     Row("endless C call without the GIL", (*IN_CODE, *IN_MAP), TIMEOUT, REPLACED, limited=True),
     Row("future.cancel(running=True)", ("executing",), Gets("CancelledError"), KEPT, kinds=PROCESS),
     Row(
-        "future.cancel(running=True) of what blocks in C",
+        "future.cancel(running=True) of what waits for a lock",
         ("executing",),
         Gets("CancelledError"),
         REPLACED,

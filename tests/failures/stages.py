@@ -102,6 +102,14 @@ def item(number: int, bad: int, event: str) -> int:
     return number
 
 
+def wait_for_a_lock(begun: Path) -> None:
+    """What no signal ends in one of several interpreters."""
+    lock = threading.Lock()
+    lock.acquire()
+    begun.touch()
+    lock.acquire()
+
+
 def _result_tail() -> ctypes.c_uint64:
     for line in Path("/proc/self/maps").read_text().splitlines():
         if "/memfd:owngil-channel" in line:

@@ -26,6 +26,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 HERE = tuple(_OPTIONS) if sys.version_info >= (3, 13) else ("process",)
 
 
+def wakes() -> bool:
+    """Whether a signal can wake what blocks in one of several interpreters of a process."""
+    from owngil._cpython import interpreters  # here, for the rest of this needs no package
+
+    return "interpreter" in HERE and interpreters().wakes
+
+
 def options(worker_kind: str) -> dict[str, Any]:
     """What to open a pool of two such workers with."""
     return _OPTIONS[worker_kind]

@@ -89,13 +89,13 @@ def stop_itself(begun: Path) -> None:
     spin(begun)
 
 
-def _busy(seconds: float) -> None:
+def busy(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
 
 
-def clean_up(begun: Path, cleaned: Path) -> None:
+def clean_up(begun: Path, cleaned: Path, pause: Callable[[float], object]) -> None:
     """Its `finally` takes its time, with calls, loops and exceptions of its own."""
     try:
         with open(os.devnull):
@@ -104,28 +104,29 @@ def clean_up(begun: Path, cleaned: Path) -> None:
         try:
             raise KeyError("within")
         except KeyError:
-            _busy(0.2)
+            pause(0.2)
         cleaned.touch()
 
 
 class Slow:
     """Takes its time to be destroyed."""
 
-    def __init__(self, destroyed: Path) -> None:
+    def __init__(self, destroyed: Path, pause: Callable[[float], object]) -> None:
         self.destroyed = destroyed
+        self.pause = pause
 
     def __del__(self) -> None:
-        _busy(0.02)
+        self.pause(0.02)
         self.destroyed.touch()
 
 
-def destroy(begun: Path, destroyed: Path) -> None:
+def destroy(begun: Path, destroyed: Path, pause: Callable[[float], object]) -> None:
     """Spends half of its time in a `__del__`."""
     while True:
-        slow = Slow(destroyed)
+        slow = Slow(destroyed, pause)
         begun.touch()
         del slow
-        _busy(0.02)
+        pause(0.02)
 
 
 def spin_at(number: int, folder: Path, bad: int) -> int:
@@ -170,6 +171,7 @@ EASY: tuple[Callable[[Path], object], ...] = (
     wait_for_event,
     select_nothing,
 )
+WOKEN = (sleep, read, select_nothing)  # in interpreters, too, where a signal wakes them
 HARD: tuple[Callable[[Path], object], ...] = (swallow, ignore_signals, stop_itself)
 
 

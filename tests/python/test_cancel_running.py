@@ -15,12 +15,18 @@ import stubborn
 import tasks
 
 import owngil
+from harness import kinds
 from harness.conditions import wait_until
 from harness.gate import Gate
 
 pytestmark = pytest.mark.kinds("process", "apart")
 
 LONG_GRACE_S = 600.0
+# In interpreters.
+INTERRUPTIBLE = (stubborn.spin, *stubborn.WOKEN) if kinds.wakes() else (stubborn.spin,)
+
+# How a task takes its time: in Python, or in a call that a signal ends.
+pauses = pytest.mark.parametrize("pause", [stubborn.busy, time.sleep], ids=["busy", "asleep"])
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def started(pool: owngil.Pool | owngil.PoolOptions, task: Any, begun: Path, *arg
 def test_a_task_is_stopped_wherever_python_can_be_interrupted(
     pool: owngil.Pool, worker_kind: str, begun: Path, task: Callable[[Path], object]
 ) -> None:
-    if worker_kind != "process" and task is not stubborn.spin:
+    if worker_kind != "process" and task not in INTERRUPTIBLE:
         pytest.skip("no signal can interrupt what blocks in one of several interpreters")
     future = started(pool, task, begun)
     assert future.cancel(running=True, grace=LONG_GRACE_S)
@@ -93,11 +99,12 @@ def test_what_has_not_begun_never_runs(pool: owngil.Pool, gate: Gate, tmp_path: 
     assert not list(tmp_path.glob("ran-*"))
 
 
+@pauses
 def test_finally_and_with_blocks_run_to_their_end(
-    pool: owngil.Pool, begun: Path, tmp_path: Path
+    pool: owngil.Pool, begun: Path, tmp_path: Path, pause: Callable[[float], object]
 ) -> None:
     cleaned = tmp_path / "cleaned"
-    future = started(pool, stubborn.clean_up, begun, cleaned)
+    future = started(pool, stubborn.clean_up, begun, cleaned, pause)
     assert future.cancel(running=True, grace=LONG_GRACE_S)
     with pytest.raises(CancelledError):
         future.result()
@@ -117,9 +124,12 @@ def test_it_is_raised_again_in_a_task_that_swallows_it(
     assert pool.stats().restarts == 0
 
 
-def test_it_never_hits_a_del(pool: owngil.Pool, begun: Path, tmp_path: Path, capfd: Any) -> None:
+@pauses
+def test_it_never_hits_a_del(
+    pool: owngil.Pool, begun: Path, tmp_path: Path, capfd: Any, pause: Callable[[float], object]
+) -> None:
     destroyed = tmp_path / "destroyed"
-    future = started(pool, stubborn.destroy, begun, destroyed)
+    future = started(pool, stubborn.destroy, begun, destroyed, pause)
     assert future.cancel(running=True, grace=LONG_GRACE_S)
     with pytest.raises(CancelledError):
         future.result()
@@ -143,26 +153,39 @@ def test_it_never_hits_the_next_task(pool: owngil.Pool, begun: Path) -> None:
     assert pool.stats().restarts == 0
 
 
+def test_it_never_hits_what_follows_a_sleep(pool: owngil.Pool) -> None:
+    """The same with tasks that sleep, as those behind them do."""
+    for number in range(200):
+        future = pool.submit(time.sleep, number * 5e-6)
+        cancelled = future.cancel(running=True, grace=LONG_GRACE_S)
+        after = [pool.submit(time.sleep, 1e-4) for _ in range(2)]
+        assert [other.result() for other in after] == [None] * 2
+        if cancelled:
+            with pytest.raises(CancelledError):
+                future.result()
+        else:
+            assert future.result() is None
+    assert pool.stats().restarts == 0
+
+
 class Encoded:
     """Takes its time to be pickled."""
 
-    def __init__(self, begun: Path) -> None:
+    def __init__(self, begun: Path, pause: Callable[[float], object]) -> None:
         self.begun = begun
+        self.pause = pause
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.begun.touch()
-        end = time.monotonic() + 0.3
-        while time.monotonic() < end:
-            pass
+        self.pause(0.3)
         return str, ("encoded",)
 
 
-def make_encoded(begun: Path) -> Encoded:
-    return Encoded(begun)
-
-
-def test_it_never_hits_the_encoding_of_a_result(pool: owngil.Pool, begun: Path) -> None:
-    future = started(pool, make_encoded, begun)
+@pauses
+def test_it_never_hits_the_encoding_of_a_result(
+    pool: owngil.Pool, begun: Path, pause: Callable[[float], object]
+) -> None:
+    future = started(pool, Encoded, begun, pause)
     assert future.cancel(running=True, grace=LONG_GRACE_S)
     with pytest.raises(CancelledError):
         future.result()

@@ -49,6 +49,16 @@ def spin(begun: str) -> None:
         pass
 
 
+def sleep(begun: str) -> None:
+    with open(begun, "w"):
+        pass
+    time.sleep(3600)
+
+
+# What can be stopped from outside.
+stoppable = pytest.mark.parametrize("task", [spin, sleep] if interpreters().wakes else [spin])
+
+
 def whereabouts() -> tuple[int, int]:
     import _interpreters
 
@@ -223,10 +233,13 @@ def test_what_is_killed_from_outside_again_and_again_is_not_called_poison(
     assert type(died.value) is owngil.WorkerDied
 
 
-def test_a_loop_is_cancelled_and_the_host_lives_on(pool: owngil.Pool, tmp_path: Any) -> None:
+@stoppable
+def test_what_can_be_stopped_is_cancelled_and_the_host_lives_on(
+    pool: owngil.Pool, tmp_path: Any, task: Callable[[str], object]
+) -> None:
     pid = pool.submit(os.getpid).result()
     begun = str(tmp_path / "begun")
-    future = pool.submit(spin, begun)
+    future = pool.submit(task, begun)
     wait_for_file(begun)
     assert future.cancel(running=True)
     with pytest.raises(CancelledError):
@@ -235,14 +248,15 @@ def test_a_loop_is_cancelled_and_the_host_lives_on(pool: owngil.Pool, tmp_path: 
     assert pool.stats().restarts == 0
 
 
-def test_a_loop_that_is_too_long_times_out_and_the_host_lives_on(
-    pool: owngil.Pool, tmp_path: Any
+@stoppable
+def test_what_can_be_stopped_times_out_and_the_host_lives_on(
+    pool: owngil.Pool, tmp_path: Any, task: Callable[[str], object]
 ) -> None:
     wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
 
     def lives_on() -> bool:  # unless it gets no CPU for 0.2 s
         pid = pool.submit(os.getpid).result()
-        error = pool.options(timeout=0.05).submit(spin, str(tmp_path / "begun")).exception(30)
+        error = pool.options(timeout=0.05).submit(task, str(tmp_path / "begun")).exception(30)
         assert isinstance(error, owngil.TaskTimeout)
         return "no other task is lost" in str(error) and pool.submit(os.getpid).result() == pid
 
