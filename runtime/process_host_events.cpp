@@ -4,7 +4,6 @@
 #include "runtime/process_host_state.hpp"
 #include "runtime/wait_status.hpp"
 
-#include <boost/asio/post.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <poll.h>
@@ -286,16 +285,9 @@ void ProcessHost::State::on_started(std::uint64_t key, Launch& launch, ipc::Cont
     strays_.erase(stray);
   }
   running_.emplace(pid, key);
+  // Before anybody knows of it: once it is dead, nothing says where it was.
+  launch.memory = oom_watch_.enter(pid);
   events.push_back({Event::What::started, key, pid, {}, {}});
-  boost::asio::post(control_,
-                    [this, key] { on_control([this, key](Events&) { watch_started(key); }); });
-}
-
-// After it has been told that it has started: nobody waits for what is read here.
-void ProcessHost::State::watch_started(std::uint64_t key) {
-  const auto found = launches_.find(key);
-  if (found == launches_.end()) return;
-  found->second->memory = oom_watch_.enter(found->second->pid);
   watch_launch(key);
 }
 

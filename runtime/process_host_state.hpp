@@ -168,7 +168,6 @@ class ProcessHost::State {
   void watch_guardian();
   void watch_template(std::uint64_t id);
   void watch_launch(std::uint64_t key);
-  void watch_started(std::uint64_t key);
   void read_guardian(Events& events);
   void read_template(std::uint64_t id, Events& events);
   void watch_host(std::uint64_t id);

@@ -53,7 +53,7 @@ def test_a_worker_that_the_kernel_kills_for_lack_of_memory_is_told_so(
 ) -> None:
     done = scripts.run_code(
         """
-        import os, signal, sys
+        import os, signal, sys, time
         with open(sys.argv[1] + "/cgroup.procs", "w") as file: file.write(str(os.getpid()))
         import owngil
         def fill():
@@ -61,7 +61,12 @@ def test_a_worker_that_the_kernel_kills_for_lack_of_memory_is_told_so(
             while True: held.append(b"x" * (1 << 20))
         def die(): os.kill(os.getpid(), signal.SIGKILL)
         with owngil.Pool(1) as pool:
+            known = [None]
+            def is_known():  # what dies before it was seen to run leaves no evidence
+                return pool.stats().workers[0].pid not in known
             for task in (die, fill, die):
+                while not is_known(): time.sleep(0.001)
+                known.append(pool.stats().workers[0].pid)
                 error = pool.submit(task).exception()
                 print(type(error).__name__, error.signal, error.oom, str(error).splitlines())
             print(pool.submit(pow, 2, 3).result())
