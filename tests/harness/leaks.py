@@ -27,6 +27,7 @@ TO_END_S = 15.0
 FILES_OF_THE_RUNTIME = 14
 FILES_OF_A_TEMPLATE = 4
 THREADS_OF_THE_RUNTIME = 2
+CONTROL_THREAD = "owngil-control"
 PYTHON_THREAD_OF_THE_RUNTIME = "owngil-output"
 # Of the process, not of a pool; what is in use of it shows as more of these.
 SHARED_MEMORY = Counter(
@@ -73,7 +74,9 @@ def take_stock() -> Holdings:
 
 def left_behind(before: Holdings, after: Holdings) -> list[str]:
     """One line for each kind of thing that is there now and may not be."""
-    first = bool(after.guardians - before.guardians) and not before.guardians
+    has_guardian = bool(after.guardians - before.guardians) and not before.guardians
+    # A guardian that was killed last has no successor before the next worker is to start.
+    first = has_guardian or CONTROL_THREAD in after.threads - before.threads
     found = []
     files = after.files - before.files
     allowed = FILES_OF_A_TEMPLATE * len(after.templates - before.templates)
