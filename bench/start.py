@@ -137,8 +137,9 @@ def bare_interpreters(settings: Settings) -> Iterator[Turn]:
     program = (
         "import _interpreters, time\n"
         "began = time.perf_counter()\n"
-        f"for _ in range({settings.workers}): _interpreters.create('isolated')\n"
-        "print(time.perf_counter() - began)"
+        f"made = [_interpreters.create('isolated') for _ in range({settings.workers})]\n"
+        "print(time.perf_counter() - began)\n"
+        "for one in made: _interpreters.destroy(one)"
     )
 
     def turn(number: int) -> Samples:
