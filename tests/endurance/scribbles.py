@@ -115,6 +115,11 @@ class Run:
             found.append(f"task {one.number} in {pids or 'no worker'}: {one.text}")
         return found
 
+    def is_usable(self) -> bool:
+        """What the last burst left behind costs a task at most the attempts that it is allowed."""
+        self._kill_scribblers()
+        return self.pool.options(retries=2).submit(pow, 2, 5).result(STUCK_S) == 32
+
     def pids_of_scribblers(self) -> set[int]:
         return {pid for pids in journal.begun(self.scribblers).values() for pid in pids}
 
@@ -164,7 +169,7 @@ def run(scribbles: int, seed: int) -> int:
             with watch.StallWatch(all_.outcomes.__len__):
                 while all_.scribbles < scribbles:
                     all_.burst()
-            usable = pool.submit(pow, 2, 5).result() == 32
+            usable = all_.is_usable()
             restarts = pool.stats().restarts
         faults = all_.faults()
         scribblers = len(all_.pids_of_scribblers())
