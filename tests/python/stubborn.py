@@ -84,8 +84,12 @@ def ignore_signals(begun: Path) -> None:
 
 
 def stop_itself(begun: Path) -> None:
-    begun.touch()
-    os.kill(os.getpid(), signal.SIGSTOP)
+    """Its process, also if something is raised in it once it has begun."""
+    pid = os.getpid()
+    try:
+        begun.touch()
+    finally:
+        os.kill(pid, signal.SIGSTOP)
     spin(begun)
 
 
