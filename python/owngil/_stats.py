@@ -15,6 +15,7 @@ _STATES = ("starting", "running", "leaving", "leaving", "absent")
 class WorkerStats:
     """One worker's place. `pid` is None while nobody is there, or somebody starts.
 
+    A worker starts until the pool has heard that it did: a first result may come before that.
     Times are in seconds. `idle_for` is None unless the worker is idle.
     """
 

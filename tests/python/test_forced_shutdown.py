@@ -17,6 +17,7 @@ import owngil
 from harness import processes
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 pytestmark = pytest.mark.kinds("process", "apart")
 
@@ -165,8 +166,7 @@ def test_it_returns_at_once_and_refuses_what_comes_later(
 @FORCES
 def test_idle_workers_end_and_none_is_replaced(pool: owngil.Pool, force: str) -> None:
     list(pool.map(tasks.echo, range(10), chunksize=1))
-    wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
-    pids = [worker.pid for worker in pool.stats().workers]
+    pids = pids_of(pool)
     getattr(pool, force)()
     wait_until(lambda: have_ended(pids))
     pool.shutdown()

@@ -16,6 +16,7 @@ import owngil
 from harness import processes
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 AN_INSTANT_S = 0.005
 
@@ -155,6 +156,7 @@ def test_stats_tell_for_how_long_a_worker_has_been_idle(gate: Gate) -> None:
         assert pool.stats().workers[0].idle_for is None
         gate.open()
         held.result()
+        pids_of(pool)
         first = pool.stats().workers[0].idle_for
         assert first is not None
         wait_until(lambda: (pool.stats().workers[0].idle_for or 0) > first + 0.01)

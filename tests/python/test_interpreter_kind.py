@@ -18,6 +18,7 @@ import pytest
 
 import owngil
 from harness.conditions import wait_until
+from harness.starts import pids_of
 from owngil._cpython import interpreters
 
 if sys.version_info < (3, 13):
@@ -103,17 +104,15 @@ def start_daemon() -> None:
 
 
 def test_workers_are_interpreters_of_one_process_that_is_not_the_users(pool: owngil.Pool) -> None:
-    wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
-    assert len({worker.pid for worker in pool.stats().workers}) == 1
+    (host,) = set(pids_of(pool))
     pid, interpreter = pool.submit(whereabouts).result()
-    assert pid == pool.stats().workers[0].pid != os.getpid()
+    assert pid == host != os.getpid()
     assert interpreter != 0
 
 
 def test_hosts_says_how_many_processes_share_the_workers() -> None:
     with owngil.Pool(4, kind="interpreter", hosts=2) as pool:
-        wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
-        pids = [worker.pid for worker in pool.stats().workers]
+        pids = pids_of(pool)
         assert pids[0] == pids[2] != pids[1] == pids[3]
 
 
@@ -203,9 +202,7 @@ def test_nobody_is_to_blame_for_a_kill_from_outside(pool: owngil.Pool, tmp_path:
     for name in "ab":
         tasks.append(pool.submit(begin_and_wait, str(tmp_path / name), ends))
         wait_for_file(str(tmp_path / name))
-    pid = pool.stats().workers[0].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pids_of(pool)[0], signal.SIGKILL)
     for task in tasks:
         with pytest.raises(owngil.WorkerDied) as died:
             task.result(30)
@@ -223,9 +220,7 @@ def test_what_is_killed_from_outside_again_and_again_is_not_called_poison(
         wait_for_file(other)
         os.unlink(begun)
         os.unlink(other)
-        pid = pool.stats().workers[0].pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pids_of(pool)[0], signal.SIGKILL)
         with pytest.raises(owngil.WorkerDied):
             neighbour.result(30)
     with pytest.raises(owngil.WorkerDied) as died:
@@ -252,7 +247,7 @@ def test_what_can_be_stopped_is_cancelled_and_the_host_lives_on(
 def test_what_can_be_stopped_times_out_and_the_host_lives_on(
     pool: owngil.Pool, tmp_path: Any, task: Callable[[str], object]
 ) -> None:
-    wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
+    pids_of(pool)
 
     def lives_on() -> bool:  # unless it gets no CPU for 0.2 s
         pid = pool.submit(os.getpid).result()

@@ -16,6 +16,7 @@ import pytest
 
 import owngil
 from harness.conditions import wait_until
+from harness.starts import pids_of
 
 if sys.version_info < (3, 13):
     pytest.skip("needs CPython 3.13 or later", allow_module_level=True)
@@ -75,7 +76,7 @@ def test_interpreters_that_begin_and_import_at_once(tmp_path: Any, same: bool) -
             ]
             for names, future in zip(storm(same=same), futures, strict=True):
                 assert future.result(60) == use_modules(names)
-            assert len({worker.pid for worker in pool.stats().workers}) == 1
+            assert len(set(pids_of(pool))) == 1
             assert is_whole(pool)
 
 

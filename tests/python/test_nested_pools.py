@@ -11,6 +11,7 @@ import tasks
 import owngil
 from harness import processes
 from harness.conditions import wait_until
+from harness.starts import pids_of
 
 
 def test_a_pool_inside_a_worker_works(pool: owngil.Pool) -> None:
@@ -115,5 +116,4 @@ def _pids_of_a_pool_left_open() -> list[int]:
     inside = owngil.Pool(2)
     _left_open.append(inside)
     list(inside.map(tasks.echo, range(2), chunksize=1))
-    wait_until(lambda: all(worker.pid for worker in inside.stats().workers))
-    return [worker.pid for worker in inside.stats().workers]
+    return pids_of(inside)

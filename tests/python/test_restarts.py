@@ -15,6 +15,7 @@ import owngil
 from harness import scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 
 def test_more_idle_workers_killed_than_allowed_break_the_pool() -> None:
@@ -120,10 +121,8 @@ def test_workers_that_leave_because_they_are_to_do_not_count() -> None:
 def test_all_workers_killed_at_once_are_replaced_by_default() -> None:
     with owngil.Pool(4) as pool:
         for _ in range(2):
-            wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
-            pids = {worker.pid for worker in pool.stats().workers}
+            pids = set(pids_of(pool))
             for pid in pids:
-                assert pid
                 os.kill(pid, signal.SIGKILL)
             wait_until(lambda pids=pids: not pids & {worker.pid for worker in pool.stats().workers})
         assert pool.submit(tasks.echo, 1).result() == 1

@@ -14,13 +14,13 @@ import owngil
 from harness import kinds, leaks, processes
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 
 def worker_pids(pool: owngil.Pool) -> list[int]:
     """Of a pool all of whose workers have started."""
     list(pool.map(tasks.echo, range(2), chunksize=1))
-    wait_until(lambda: all(worker.pid for worker in pool.stats().workers))
-    return [worker.pid for worker in pool.stats().workers]
+    return pids_of(pool)
 
 
 def have_ended(pids: list[int]) -> bool:

@@ -15,6 +15,7 @@ import owngil
 from harness import scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 pytestmark = pytest.mark.kinds("process", "apart")
 
@@ -22,9 +23,8 @@ pytestmark = pytest.mark.kinds("process", "apart")
 def test_the_snapshot_names_each_worker(pool: owngil.Pool, gate: Gate) -> None:
     held = [pool.submit(gate.enter) for _ in range(2)]
     pids = {pid for pid, _ in gate.wait_for_entered(2)}
-    workers = pool.stats().workers
-    assert [worker.rank for worker in workers] == [0, 1]
-    assert {worker.pid for worker in workers} == pids
+    assert set(pids_of(pool)) == pids
+    assert [worker.rank for worker in pool.stats().workers] == [0, 1]
     gate.open()
     for future in held:
         future.result()
@@ -91,7 +91,7 @@ def test_worker_says_where_a_task_runs() -> None:
     with owngil.Pool(2, name="kitchen") as pool:
         rank, pid, kind, name = pool.submit(_identity).result()
         assert rank in (0, 1)
-        assert pid in {worker.pid for worker in pool.stats().workers}
+        assert pid in pids_of(pool)
         assert kind == "process"
         assert name == "kitchen"
 
