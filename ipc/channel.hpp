@@ -42,12 +42,6 @@ struct CurrentView {
   bool blame;  // it was about to end its process, by its own account
 };
 
-// For how long it has run what it has begun; 0: nothing that can be told.
-[[nodiscard]] inline std::uint64_t ran_ns(const CurrentView& current,
-                                          std::uint64_t now_ns) noexcept {
-  return current.begun_ns == 0 || current.begun_ns > now_ns ? 0 : now_ns - current.begun_ns;
-}
-
 // The newest dump of its Python stacks that the worker has made; its text is behind the channel.
 struct StackDumpView {
   std::uint64_t task;

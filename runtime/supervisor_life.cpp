@@ -202,7 +202,7 @@ void Supervisor::end_exited(WorkerLink& gone, const WorkerExit& exit, Share shar
   failure.status_known = exit.status_known;
   failure.peak_rss_bytes = exit.peak_rss_bytes;
   failure.oom = exit.oom;
-  failure.ran_ns = ran_ns(current, ipc::now_ns());
+  failure.ran_ns = link->ran_ns(current, ipc::now_ns());
   if (!exit.status_known) {
     failure.stack = link->last_stack(current.task, std::nullopt);
   } else if (WIFSIGNALED(exit.wait_status)) {

@@ -203,7 +203,7 @@ void Supervisor::doom(WorkerLink& link) {
   }
   Failure failure = failure_of(link);
   failure.cost_others = shares_process(link);
-  failure.ran_ns = ran_ns(current, ipc::now_ns());
+  failure.ran_ns = link.ran_ns(current, ipc::now_ns());
   if (sentence.asked_at_ns != 0) failure.stack = link.answered_stack(task.id).value_or("");
   for (Task* other : link.take_all()) {
     if (other == &task) continue;

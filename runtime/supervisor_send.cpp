@@ -363,7 +363,7 @@ std::uint64_t Supervisor::running_ns(Rank rank, std::uint64_t now) {
   const ipc::CurrentView current = link.end().current();
   if (current.state == ipc::WorkerState::none) return now - link.launched_ns;
   if (oldest == nullptr || current.task != oldest->id) return 0;
-  return ran_ns(current, now);
+  return link.ran_ns(current, now);
 }
 
 void Supervisor::took_back(WorkerLink& link, Task& task) {

@@ -165,6 +165,12 @@ bool WorkerLink::may_not_have_begun(Task& task, const ipc::CurrentView& words) {
   return claim == ipc::ClaimState::free;
 }
 
+std::uint64_t WorkerLink::ran_ns(const ipc::CurrentView& current,
+                                 std::uint64_t now_ns) const noexcept {
+  const std::uint64_t begun_ns = current.begun_ns;
+  return begun_ns < launched_ns || begun_ns > now_ns ? 0 : now_ns - begun_ns;
+}
+
 void WorkerLink::release(std::uint64_t offset) {
   unreleased_.push_back(offset);
   while (!unreleased_.empty() && end_.try_push_release(unreleased_.back())) {

@@ -83,6 +83,8 @@ class WorkerLink {
   // write over them. If they cannot be true, the oldest task is to blame, and broke_protocol set.
   // The same however often it is asked. Requires: what it has answered is collected.
   ipc::CurrentView last_words();
+  // For how long the worker has run what it says it is at; 0: nothing that can be told, or true.
+  std::uint64_t ran_ns(const ipc::CurrentView& current, std::uint64_t now_ns) const noexcept;
   void release(std::uint64_t offset);  // gives a block back, now or when there is room
 
   // --- buffers

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The stacks that a worker leaves behind its channel, as its supervisor reads them.
+// What a worker says of itself, as its supervisor reads it: how long it has run, and the stacks that
+// it leaves behind its channel.
 #include "runtime/worker_link.hpp"
 
 #include <gtest/gtest.h>
@@ -111,6 +112,21 @@ TEST_F(StackTest, TakesNoMemoryUntilThereIsOne) {
 TEST_F(StackTest, CannotBeWrittenBeyondItsPlace) {
   const auto end = static_cast<off_t>(ipc::kChannelBytes);
   EXPECT_EQ(::pwrite(link_.channel_fd(), "x", 1, end), -1);
+}
+
+TEST(RunTimeTest, IsNotToldIfAWorkerSaysThatItBeganBeforeItsLaunchOrInTheFuture) {
+  const WorkerLink link(0, Lanes{}, 1, 0, 1 << 20, 0);
+  const std::uint64_t now_ns = link.launched_ns + 1'000;
+  const auto ran_ns = [&](std::uint64_t begun_ns) {
+    ipc::CurrentView current{};
+    current.begun_ns = begun_ns;
+    return link.ran_ns(current, now_ns);
+  };
+  EXPECT_EQ(ran_ns(link.launched_ns + 400), 600U);
+  EXPECT_EQ(ran_ns(link.launched_ns), 1'000U);
+  EXPECT_EQ(ran_ns(link.launched_ns - 1), 0U);
+  EXPECT_EQ(ran_ns(0), 0U);
+  EXPECT_EQ(ran_ns(now_ns + 1), 0U);
 }
 
 }  // namespace
