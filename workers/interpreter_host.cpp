@@ -71,11 +71,14 @@ struct Worker {
   int code = EXIT_FAILURE;
 };
 
+// The host got the signal. The question where a task is ends a wait, too, and must not stop it.
+volatile std::sig_atomic_t is_interrupted = 0;
+
 // All that wakes the host but requests: no descriptor is needed for it, and a task may close any.
 void let_signal_interrupt() {
-  struct sigaction nothing{};
-  nothing.sa_handler = [](int) {};
-  ::sigaction(ipc::interrupt_signal(), &nothing, nullptr);
+  struct sigaction action{};
+  action.sa_handler = [](int) { is_interrupted = 1; };
+  ::sigaction(ipc::interrupt_signal(), &action, nullptr);
 }
 
 class Host {
@@ -101,7 +104,10 @@ class Host {
       pollfd requests{is_open_ ? socket_ : -1, POLLIN, 0};
       const int ready = ::ppoll(&requests, 1, nullptr, &while_waiting_);
       if (ready > 0) read_requests();
-      if (ready < 0) interrupt_told_workers(wakes_);
+      if (is_interrupted != 0) {
+        is_interrupted = 0;  // nobody sets it but in the wait
+        interrupt_told_workers(wakes_);
+      }
       if (!bury_ended()) break;
     }
     return code_;

@@ -224,6 +224,16 @@ def test_nobody_waits_for_long_for_a_worker_that_cannot_show_where_it_is(
     assert "Where it was" not in str(wait_until(late))
 
 
+def test_a_task_is_not_stopped_by_being_asked_where_it_is(
+    pool: owngil.Pool, tmp_path: Path
+) -> None:
+    begun, stopped = tmp_path / "begun", tmp_path / "stopped"
+    late = pool.options(timeout=LIMIT_S).submit(stubborn.ask_itself, begun, stopped)
+    assert isinstance(late.exception(), owngil.TaskTimeout)
+    wait_until(lambda: pool.stats().restarts == 1)
+    assert not stopped.exists()
+
+
 def test_each_run_that_was_too_long_shows_where_it_was(pool: owngil.Pool, tmp_path: Path) -> None:
     view = pool.options(timeout=2 * LIMIT_S, retries=1, retry_on=(owngil.TaskTimeout,))
 
