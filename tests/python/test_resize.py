@@ -18,6 +18,7 @@ import owngil
 from harness import processes, scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
+from harness.starts import pids_of
 
 
 def test_a_larger_pool_runs_more_tasks_at_once(gate: Gate) -> None:
@@ -63,7 +64,8 @@ def test_a_worker_that_is_one_too_many_ends_its_task_and_no_other(gate: Gate) ->
 
 def test_workers_that_are_too_many_are_gone_when_they_have_left() -> None:
     with owngil.Pool(5) as pool:
-        pids = wait_until(lambda: _pids(pool) if len(_pids(pool)) == 5 else set())
+        pids = set(pids_of(pool))
+        assert len(pids) == 5
         pool.resize(2)
         wait_until(lambda: pool.stats().leaving == 0)
         family = {process.pid for process in processes.family(os.getpid())}
@@ -77,7 +79,7 @@ def test_a_busy_worker_stays_when_the_pool_is_large_again_in_time(gate: Gate) ->
         for _ in range(5):
             pool.resize(1)
             pool.resize(2)
-        assert _pids(pool) == pids
+        assert set(pids_of(pool)) == pids
         gate.open()
         for future in held:
             future.result()
@@ -86,7 +88,8 @@ def test_a_busy_worker_stays_when_the_pool_is_large_again_in_time(gate: Gate) ->
 def test_each_new_worker_runs_the_initializer(tmp_path: Path) -> None:
     with owngil.Pool(1, initializer=_note, initargs=(tmp_path,)) as pool:
         pool.resize(3)
-        pids = wait_until(lambda: _pids(pool) if len(_pids(pool)) == 3 else set())
+        pids = set(pids_of(pool))
+        assert len(pids) == 3
         wait_until(lambda: {int(path.name) for path in tmp_path.iterdir()} == pids)
 
 
@@ -221,10 +224,6 @@ def test_shutdown_waits_for_a_worker_that_is_one_too_many(gate: Gate) -> None:
     gate.open()
     pool.shutdown()
     assert all(future.done() for future in held)
-
-
-def _pids(pool: owngil.Pool) -> set[int]:
-    return {worker.pid for worker in pool.stats().workers if worker.pid}
 
 
 def _rank_at(gate: Gate) -> int:
