@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import delays
 import pytest
 
 from harness import kinds, scripts
@@ -59,3 +60,21 @@ def test_a_worker_that_scribbles_harms_nothing_but_its_own_tasks() -> None:
     out = long_run("scribbles", "--count=500")
     assert "0 wrong in clean workers" in out
     assert "; 0 leaked" in out
+
+
+@pytest.mark.skipif(not delays.may_trace_children(), reason="ptrace is not allowed here")
+def test_pools_whose_threads_are_held_up_at_random_give_every_result() -> None:
+    work = """
+        import sys, time, owngil
+        kinds = sys.argv[1:]
+        pools = [owngil.Pool(2, kind=kind) for kind in kinds]
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            for pool in pools:
+                assert list(pool.map(abs, range(100))) == list(range(100))
+                assert pool.submit(pow, 2, 5).result() == 32
+        print(*[sum(worker.tasks_done for worker in pool.stats().workers) > 0 for pool in pools])
+    """
+    here = [kind for kind in ("process", "interpreter") if kind in kinds.HERE]
+    out = long_run("delays", sys.executable, "-c", scripts.dedent(work), *here)
+    assert out.split() == ["True"] * len(here)
