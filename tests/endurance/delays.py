@@ -135,7 +135,7 @@ def run(given: argparse.Namespace) -> int:
     delays = Delays(given, mark)
     while not (ended := os.waitpid(between, os.WNOHANG))[0]:
         delays.next()
-    print(delays, file=sys.stderr)
+    print(delays)
     return os.waitstatus_to_exitcode(ended[1])
 
 
