@@ -32,7 +32,7 @@ Arena::Arena(const char* name, std::size_t size, OnFork on_fork)
 Arena::Arena(UniqueFd fd, std::size_t size, OnFork on_fork)
     : fd_(std::move(fd)),
       file_(file_id(fd_.get())),
-      mapping_(fd_.get(), whole_pages(size), Access::read_write, on_fork),
+      mapping_(fd_.get(), whole_pages(size), Access::read_write, on_fork, OnCoreDump::exclude),
       blocks_(whole_pages(size)) {}
 
 std::optional<BlockRef> Arena::allocate(std::uint64_t size) {
@@ -166,16 +166,24 @@ bool Arena::fill_holes(std::uint64_t begin, std::uint64_t end) {
 }
 
 bool Arena::freeze(std::uint64_t offset, std::uint64_t size) noexcept {
-  return ::mmap(at(offset), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
-                fd_.get(), static_cast<off_t>(offset)) != MAP_FAILED;
+  return map_anew(offset, size, MAP_PRIVATE | MAP_NORESERVE);
 }
 
 bool Arena::thaw(std::uint64_t offset, std::uint64_t size) noexcept {
-  return ::mmap(at(offset), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_.get(),
-                static_cast<off_t>(offset)) != MAP_FAILED;
+  return map_anew(offset, size, MAP_SHARED);
+}
+
+bool Arena::map_anew(std::uint64_t offset, std::uint64_t size, int flags) noexcept {
+  if (::mmap(at(offset), size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd_.get(),
+             static_cast<off_t>(offset)) == MAP_FAILED) {
+    return false;
+  }
+  // As all of the mapping; only then the kernel makes one of what lies side by side.
+  ::madvise(at(offset), size, MADV_DONTDUMP);
+  return true;
 }
 
 ArenaView::ArenaView(int fd, std::size_t size, OnFork on_fork)
-    : mapping_(fd, whole_pages(size), Access::read_only, on_fork) {}
+    : mapping_(fd, whole_pages(size), Access::read_only, on_fork, OnCoreDump::exclude) {}
 
 }  // namespace owngil::ipc

@@ -71,6 +71,7 @@ class Arena {
   [[nodiscard]] bool commit_up_to(std::uint64_t end);
   [[nodiscard]] bool back(std::uint64_t begin, std::uint64_t end);
   [[nodiscard]] bool back_by_huge_pages(std::uint64_t begin, std::uint64_t end);
+  [[nodiscard]] bool map_anew(std::uint64_t offset, std::uint64_t size, int flags) noexcept;
   [[nodiscard]] bool fill_holes(std::uint64_t begin, std::uint64_t end);
   void make_holes(std::uint64_t begin, std::uint64_t end, std::uint64_t least);
   void make_hole(std::uint64_t begin, std::uint64_t end);

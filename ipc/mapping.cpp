@@ -74,12 +74,21 @@ std::unique_ptr<bip::mapped_region> map(int fd, std::uint64_t offset, std::size_
 
 }  // namespace
 
-Mapping::Mapping(int fd, std::size_t size, Access access, OnFork on_fork, std::uint64_t offset)
+Mapping::Mapping(int fd, std::size_t size, Access access, OnFork on_fork, OnCoreDump on_core_dump,
+                 std::uint64_t offset)
     : region_(map(fd, offset, size, access)),
       data_(static_cast<std::byte*>(region_->get_address())),
       size_(size) {
-  if (on_fork == OnFork::exclude && ::madvise(data_, size_, MADV_DONTFORK) != 0) {
-    throw std::system_error(errno, std::generic_category(), "madvise(MADV_DONTFORK)");
+  if (on_fork == OnFork::exclude) advise(MADV_DONTFORK, "madvise(MADV_DONTFORK)");
+  if (on_core_dump == OnCoreDump::exclude) advise(MADV_DONTDUMP, "madvise(MADV_DONTDUMP)");
+}
+
+// Of its whole pages: what was asked for may begin in the middle of one.
+void Mapping::advise(int advice, const char* call) const {
+  const std::size_t before =
+      reinterpret_cast<std::uintptr_t>(data_) % bip::mapped_region::get_page_size();
+  if (::madvise(data_ - before, before + size_, advice) != 0) {
+    throw std::system_error(errno, std::generic_category(), call);
   }
 }
 

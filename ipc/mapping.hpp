@@ -23,11 +23,16 @@ enum class Access { read_write, read_only, copy_on_write };
 // that a task's own child processes must not be able to write to.
 enum class OnFork { inherit, exclude };
 
+// Whether a core dump of this process has the mapping. One that includes it has all of its address
+// space, as the kernel backs every hole of a file to write it: `exclude` (MADV_DONTDUMP) is for
+// whatever is large.
+enum class OnCoreDump { include, exclude };
+
 class Mapping {
  public:
   // Maps `size` bytes from `offset` on. Throws std::system_error naming the call that failed.
   Mapping(int fd, std::size_t size, Access access, OnFork on_fork = OnFork::inherit,
-          std::uint64_t offset = 0);
+          OnCoreDump on_core_dump = OnCoreDump::include, std::uint64_t offset = 0);
   Mapping(Mapping&&) noexcept;
   Mapping& operator=(Mapping&&) noexcept;
   ~Mapping();
@@ -45,6 +50,8 @@ class Mapping {
   }
 
  private:
+  void advise(int advice, const char* call) const;
+
   std::unique_ptr<boost::interprocess::mapped_region> region_;
   std::byte* data_;
   std::size_t size_;

@@ -24,7 +24,7 @@ class PrivateView {
  public:
   // Throws std::system_error.
   PrivateView(int fd, std::size_t size, OnFork on_fork = OnFork::inherit)
-      : mapping_(fd, size, Access::copy_on_write, on_fork) {}
+      : mapping_(fd, size, Access::copy_on_write, on_fork, OnCoreDump::exclude) {}
 
   // The bytes of a block that has its pages for itself; nullptr: it does not, or lies elsewhere.
   [[nodiscard]] std::byte* checked(BlockRef block) const noexcept {

@@ -16,7 +16,8 @@ std::uint64_t next_number() {
 }  // namespace
 
 SharedBlock::SharedBlock(int fd, ipc::BlockRef range)
-    : memory_(fd, range.size, ipc::Access::read_only, ipc::OnFork::inherit, range.offset),
+    : memory_(fd, range.size, ipc::Access::read_only, ipc::OnFork::inherit,
+              ipc::OnCoreDump::exclude, range.offset),
       name_{ipc::kShared | next_number(), range.size} {
   const ipc::FileId file = ipc::file_id(fd);
   place_ = {file.device, file.inode, range.offset, static_cast<std::uint32_t>(::getpid()),

@@ -23,7 +23,12 @@ ipc::Mapping map(ipc::BlockRef name, const ipc::SharedPlace& place) {
   if (!file || ipc::file_id(file.get()) != ipc::FileId{place.device, place.inode}) {
     throw std::system_error(error, std::generic_category(), "shared data, by " + path);
   }
-  return {file.get(), name.size, ipc::Access::read_only, ipc::OnFork::inherit, place.offset};
+  return {file.get(),
+          name.size,
+          ipc::Access::read_only,
+          ipc::OnFork::inherit,
+          ipc::OnCoreDump::exclude,
+          place.offset};
 }
 
 }  // namespace

@@ -17,8 +17,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <optional>
 #include <random>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -89,6 +93,39 @@ TEST(MemfdTest, ErrorsNameTheCall) {
     EXPECT_NE(std::strstr(error.what(), "mmap"), nullptr);
     EXPECT_EQ(error.code().value(), EBADF);
   }
+}
+
+// What /proc/self/smaps says of the mapping that begins there; nothing: none does.
+struct Mapped {
+  std::size_t size = 0;
+  bool is_in_core_dumps = true;
+};
+
+std::optional<Mapped> mapped_at(const std::byte* begin) {
+  std::ifstream smaps("/proc/self/smaps");
+  std::optional<Mapped> found;
+  for (std::string line; std::getline(smaps, line);) {
+    std::uintptr_t first = 0;
+    std::uintptr_t last = 0;
+    if (std::sscanf(line.c_str(), "%zx-%zx ", &first, &last) == 2) {
+      if (found) break;
+      if (first == reinterpret_cast<std::uintptr_t>(begin)) found = Mapped{last - first};
+    } else if (found && line.starts_with("VmFlags:")) {
+      found->is_in_core_dumps = line.find(" dd") == std::string::npos;
+    }
+  }
+  return found;
+}
+
+TEST(MappingTest, IsInACoreDumpUnlessItIsToBeLeftOut) {
+  const UniqueFd fd = create_memfd("test", kMiB);
+  const Mapping control(fd.get(), kMiB, Access::read_write);
+  const Mapping payload(fd.get(), kMiB, Access::read_write, OnFork::inherit, OnCoreDump::exclude);
+  EXPECT_TRUE(mapped_at(control.data()).value().is_in_core_dumps);
+  EXPECT_FALSE(mapped_at(payload.data()).value().is_in_core_dumps);
+  const Mapping part(fd.get(), kMiB / 2, Access::read_only, OnFork::exclude, OnCoreDump::exclude,
+                     kPageBytes + 100);
+  EXPECT_FALSE(mapped_at(part.data() - 100).value().is_in_core_dumps);
 }
 
 TEST(MappingTest, SeesWhatAnotherMappingOfTheSameMemoryWrites) {
@@ -322,6 +359,23 @@ TEST(ArenaTest, LeavesAloneWhatHasGotTheNumberOfItsDescriptor) {
   EXPECT_EQ(bytes_backed(own.get()), before);
   arena.give_up_file();
   EXPECT_EQ(arena.fd(), -1);
+}
+
+TEST(ArenaTest, IsOneMappingThatNoCoreDumpHasAlsoOncePartsOfItWereFrozen) {
+  Arena arena("test", 64 * kMiB);
+  const ArenaView view(arena.fd(), arena.size());
+  const auto block = arena.allocate(2 * kMiB);
+  ASSERT_TRUE(block);
+  ASSERT_TRUE(arena.freeze(block->offset, kMiB));
+  const auto frozen = mapped_at(arena.at(block->offset));
+  ASSERT_TRUE(frozen);
+  EXPECT_FALSE(frozen->is_in_core_dumps);
+  EXPECT_EQ(frozen->size, kMiB);
+  ASSERT_TRUE(arena.thaw(block->offset, kMiB));
+  const auto whole = mapped_at(arena.at(0));
+  ASSERT_TRUE(whole);
+  EXPECT_FALSE(whole->is_in_core_dumps);
+  EXPECT_EQ(whole->size, arena.size());
 }
 
 TEST(ArenaTest, IsOwnedByWhoeverGotTheDescriptorAndReadByItsMaker) {
