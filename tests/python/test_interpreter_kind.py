@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from stubborn import sleep, spin
 
 import owngil
 from harness.conditions import wait_until
@@ -43,20 +45,8 @@ def begin_and_wait(begun: str, end: str) -> str:
     return wait_for_file(end)
 
 
-def spin(begun: str) -> None:
-    with open(begun, "w"):
-        pass
-    while True:
-        pass
-
-
-def sleep(begun: str) -> None:
-    with open(begun, "w"):
-        pass
-    time.sleep(3600)
-
-
-# What can be stopped from outside.
+# What can be stopped from outside. From a module that is soon imported: what passes its limit
+# meanwhile costs the host.
 stoppable = pytest.mark.parametrize("task", [spin, sleep] if interpreters().wakes else [spin])
 
 
@@ -230,12 +220,12 @@ def test_what_is_killed_from_outside_again_and_again_is_not_called_poison(
 
 @stoppable
 def test_what_can_be_stopped_is_cancelled_and_the_host_lives_on(
-    pool: owngil.Pool, tmp_path: Any, task: Callable[[str], object]
+    pool: owngil.Pool, tmp_path: Path, task: Callable[[Path], object]
 ) -> None:
     pid = pool.submit(os.getpid).result()
-    begun = str(tmp_path / "begun")
+    begun = tmp_path / "begun"
     future = pool.submit(task, begun)
-    wait_for_file(begun)
+    wait_for_file(str(begun))
     assert future.cancel(running=True)
     with pytest.raises(CancelledError):
         future.result(30)
@@ -245,13 +235,13 @@ def test_what_can_be_stopped_is_cancelled_and_the_host_lives_on(
 
 @stoppable
 def test_what_can_be_stopped_times_out_and_the_host_lives_on(
-    pool: owngil.Pool, tmp_path: Any, task: Callable[[str], object]
+    pool: owngil.Pool, tmp_path: Path, task: Callable[[Path], object]
 ) -> None:
     pids_of(pool)
 
     def lives_on() -> bool:  # unless it gets no CPU for 0.2 s
         pid = pool.submit(os.getpid).result()
-        error = pool.options(timeout=0.05).submit(task, str(tmp_path / "begun")).exception(30)
+        error = pool.options(timeout=0.05).submit(task, tmp_path / "begun").exception(30)
         assert isinstance(error, owngil.TaskTimeout)
         return "no other task is lost" in str(error) and pool.submit(os.getpid).result() == pid
 
