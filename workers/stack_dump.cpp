@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csetjmp>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -38,6 +39,8 @@ struct {
   std::atomic<int> in_progress{kNone};  // the dump that is being made
   dev_t device = 0;                     // of what `fd` is
   ino_t inode = 0;
+  std::atomic<pid_t> asked{0};  // the thread that is writing because it was asked; 0: none
+  sigjmp_buf way_out;           // for that thread
 } dumper;
 
 constexpr std::size_t kMostArmed = 64;
@@ -146,6 +149,19 @@ bool begin_asked() {
   return false;
 }
 
+pid_t this_thread() { return static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+// The thread may have been in the middle of what is read: an ending frame, whose code is freed. A
+// fault there ends the dump and nothing else. Of the process's later ones faulthandler then writes
+// nothing: it takes itself to be still at it.
+void write_asked() {
+  if (sigsetjmp(dumper.way_out, 1) == 0) {
+    dumper.asked.store(this_thread(), std::memory_order_relaxed);  // for a handler in this thread
+    dumper.write_stacks(ipc::stack_signal());
+  }
+  dumper.asked.store(0, std::memory_order_relaxed);
+}
+
 // Returns what the dump was made for, or would have been.
 int dump(const Worker& worker, int reason) {
   if (!may_write(worker)) return reason;
@@ -161,7 +177,11 @@ int dump(const Worker& worker, int reason) {
     return first;
   }
   if (turn_to(worker)) {
-    dumper.write_stacks(ipc::stack_signal());
+    if (reason == kAsked) {
+      write_asked();
+    } else {
+      dumper.write_stacks(ipc::stack_signal());
+    }
     finish(worker, reason);
   }
   dumper.in_progress.store(kNone, std::memory_order_relaxed);
@@ -175,6 +195,10 @@ void restore_previous(int number) {
 }
 
 void on_fatal(int number, siginfo_t* info, void*) {
+  const bool is_fault = info->si_code > 0;  // not sent by anybody
+  if (is_fault && dumper.asked.load(std::memory_order_relaxed) == this_thread()) {
+    ::siglongjmp(dumper.way_out, 1);
+  }
   const int saved_errno = errno;
   int first = number;
   if (const Worker* const worker = Workers::of_this_thread()) {
@@ -186,7 +210,7 @@ void on_fatal(int number, siginfo_t* info, void*) {
   errno = saved_errno;
   // A fault happens again when the instruction does, and so whoever was there before us, a core
   // dump as well, finds the registers as they were. What was sent has to be sent again.
-  if (first == number && info->si_code > 0) return;
+  if (first == number && is_fault) return;
   ::raise(first);
 }
 
@@ -199,7 +223,7 @@ void on_asked(int number, siginfo_t* info, void*) {
   }
   if (info->si_code != SI_TKILL) {
     const pid_t self = ::getpid();
-    const auto thread = static_cast<pid_t>(::syscall(SYS_gettid));
+    const pid_t thread = this_thread();
     for (const Worker& worker : Workers::all) {
       if (!Workers::is_armed(worker, self) || worker.thread == thread) continue;
       if (&worker == Workers::of_this_thread()) continue;  // it has just written
@@ -267,7 +291,7 @@ ArmedStackDump::ArmedStackDump(int channel_fd, ipc::Channel& channel) noexcept {
     static_cast<void>(::fstat(worker_->fd, &status));
   }
   worker_->interpreter = PyInterpreterState_Get();
-  worker_->thread = static_cast<pid_t>(::syscall(SYS_gettid));
+  worker_->thread = this_thread();
   worker_->channel = &channel;
   worker_->device = status.st_dev;
   worker_->inode = status.st_ino;

@@ -375,6 +375,18 @@ def test_a_worker_whose_c_code_holds_the_gil_says_where_it_is(
     assert future.result() == -1
 
 
+def test_a_worker_that_is_asked_while_a_frame_cannot_be_read_goes_on(
+    pool: owngil.Pool, gate: Gate
+) -> None:
+    future = pool.submit(_enter_from_a_frame_that_cannot_be_read, gate)
+    ((pid, _),) = gate.wait_for_entered()
+    number, text = ask(pid)
+    assert number == 1
+    assert "enter" in functions(text)  # the frames before it
+    gate.open()
+    assert future.result() == pid
+
+
 def ask(pid: int) -> tuple[int, str]:
     """The number and the text of what the worker answers, read from its channel."""
     channel = _channel_of(pid)
@@ -405,6 +417,19 @@ def _channel_of(pid: int) -> int:
 
 
 # --- tasks
+
+
+def _enter_from_a_frame_that_cannot_be_read(gate: Gate) -> int:
+    """As a frame is for a moment when it ends, and its code with it."""
+    code = sys._getframe().f_code
+    name = code.co_filename
+    words = (ctypes.c_size_t * (code.__sizeof__() // 8)).from_address(id(code))
+    place = list(words).index(id(name))
+    words[place] = 1 << 62  # nobody's address
+    try:
+        return gate.enter()
+    finally:
+        words[place] = id(name)
 
 
 def _crash_below(depth: int) -> None:
