@@ -153,6 +153,8 @@ std::vector<std::uint64_t> OutputPipes::keys() {
   return keys;
 }
 
+bool OutputPipes::is_open(std::uint64_t key) { return find(key) != nullptr; }
+
 void OutputPipes::forked_child() noexcept { fds_.close_all(); }
 
 std::shared_ptr<OutputPipes::Source> OutputPipes::find(std::uint64_t key) {

@@ -64,6 +64,7 @@ class OutputPipes {
   [[nodiscard]] bool is_text_held() const noexcept { return held_.load() != 0; }
 
   [[nodiscard]] std::vector<std::uint64_t> keys();  // of workers with an open stream
+  [[nodiscard]] bool is_open(std::uint64_t key);    // any of its streams
 
   // In the child of the user's fork(): closes every descriptor and touches nothing else.
   void forked_child() noexcept;

@@ -90,6 +90,14 @@ PyObject* output_workers(PyObject* module, PyObject*) {
   return Py_NewRef(list.get());
 }
 
+// has_output(worker) -> whether anything can still come from it.
+PyObject* has_output(PyObject* module, PyObject* worker) {
+  const unsigned long long key = PyLong_AsUnsignedLongLong(worker);
+  if (key == static_cast<unsigned long long>(-1) && PyErr_Occurred() != nullptr) return nullptr;
+  const ModuleState& state = state_of_module(module);
+  return PyBool_FromLong(state.runtime != nullptr && state.runtime->output().is_open(key));
+}
+
 PyObject* close_output(PyObject* module, PyObject*) {
   const ModuleState& state = state_of_module(module);
   if (state.runtime != nullptr) state.runtime->output().close();
@@ -110,6 +118,7 @@ PyMethodDef methods[] = {
     {"begin_holding_text", begin_holding_text, METH_NOARGS, nullptr},
     {"end_holding_text", end_holding_text, METH_NOARGS, nullptr},
     {"output_workers", output_workers, METH_NOARGS, nullptr},
+    {"has_output", has_output, METH_O, nullptr},
     {"close_output", close_output, METH_NOARGS, nullptr},
     {"name_thread", name_thread, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -141,10 +141,11 @@ def _run(alive: _thread.LockType) -> None:
         alive.release()
 
 
-def _find(key: int) -> _Worker:
+def _find(key: int) -> _Worker | None:
+    """None: nothing can come from it any more. Whoever hears of it that late makes no new one."""
     with _registry:
         worker = _workers.get(key)
-        if worker is None:
+        if worker is None and _core.has_output(key):
             worker = _workers[key] = _Worker()
         return worker
 
@@ -153,9 +154,9 @@ def _read(
     key: int, streams: Any, *, flush: bool, patience: float = _PATIENCE_S, most: int = 0
 ) -> None:
     """Shows what can be read now. `flush`: and lines that have no end yet."""
-    if key in _ended:
-        return
     worker = _find(key)
+    if worker is None:
+        return
     me = _thread.get_ident()
     if worker.holder == me:
         return  # the user's stream, to which this thread writes, has asked for a result
@@ -176,7 +177,7 @@ def _read(
             _core.end_holding_text()
         worker.holder = 0
         worker.lock.release()
-    if all(worker.ended):
+    if any(worker.ended) and not _core.has_output(key):
         _retire(key)
 
 
@@ -214,12 +215,15 @@ def _whole_characters(held: bytearray) -> int:
 
 def _retire(key: int) -> None:
     with _registry:
-        worker = _workers.pop(key, None)
-        if worker is not None and worker.tail:
-            _ended[key] = worker
+        worker = _workers.get(key)
+        if worker is None:
+            return
+        if worker.tail:
+            _ended[key] = worker  # first: tail() takes no lock
             worker.log = None
             if len(_ended) > _TAILS:
                 _ended.popitem(last=False)
+        del _workers[key]
 
 
 def _show(worker: _Worker, stream: int, *, all_of_it: bool) -> None:

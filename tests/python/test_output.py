@@ -24,6 +24,7 @@ import owngil
 from harness import scripts
 from harness.conditions import wait_until
 from harness.gate import Gate
+from owngil import _core, _output
 
 STARTS = pytest.mark.parametrize("start", ["template", "spawn"])
 
@@ -304,6 +305,21 @@ def test_one_that_died_in_silence_says_so_by_saying_nothing(pool: owngil.Pool) -
     assert isinstance(error, owngil.WorkerDied)
     assert error.stderr == ""
     assert "stderr" not in str(error)
+
+
+def test_of_workers_that_are_gone_nothing_is_kept_however_late_it_is_heard_of_them() -> None:
+    seen: set[int] = set()
+    with owngil.Pool(1, max_restarts=None) as pool:
+        for _ in range(10):
+            pool.submit(int).result()
+            seen.update(_core.output_workers())
+            assert isinstance(pool.submit(os._exit, 1).exception(), owngil.WorkerDied)
+    assert len(seen) >= 10
+    wait_until(lambda: not seen & set(_core.output_workers()))
+    for worker in seen:
+        # As the thread does with an event from before somebody else read the end of all.
+        _output._read(worker, (0,), flush=False, patience=-1, most=1)
+    assert not seen & _output._workers.keys()
 
 
 @pytest.mark.kinds("process")  # of interpreters it goes to the first one's stderr: `stack` has it

@@ -78,8 +78,10 @@ TEST_F(OutputPipesTest, AWorkerIsForgottenWhenAllItsStreamsHaveEnded) {
   pipes_.open(kKey);
   EXPECT_EQ(pipes_.keys(), std::vector<std::uint64_t>{kKey});
   for (const auto stream : {OutputPipes::kOut, OutputPipes::kErr, OutputPipes::kLog}) {
+    EXPECT_TRUE(pipes_.is_open(kKey));
     EXPECT_EQ(read({kKey, stream}, text_), OutputPipes::Got::end);
   }
+  EXPECT_FALSE(pipes_.is_open(kKey));
   EXPECT_TRUE(pipes_.keys().empty());
 }
 
